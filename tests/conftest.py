@@ -1,0 +1,37 @@
+"""What every test starts from: quiet logs, two CPU devices on TensorFlow, a fixed seed."""
+
+from __future__ import annotations
+
+import os
+
+# Read once, when TensorFlow's libraries are loaded: so before the first import of Keras.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# pytest-xdist's workers share the cores; each with a pool as wide as the machine makes all slower.
+_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_threads = max(1, (os.cpu_count() or 1) // _workers)
+os.environ.setdefault("OMP_NUM_THREADS", str(_threads))
+
+from collections.abc import Iterator  # noqa: E402
+
+import keras  # noqa: E402
+import pytest  # noqa: E402
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    # Before the first operation, and once in a process: MirroredStrategy(["CPU:0", "CPU:1"])
+    # then has two replicas on a machine without accelerators.
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0],
+        [tf.config.LogicalDeviceConfiguration(), tf.config.LogicalDeviceConfiguration()],
+    )
+    tf.config.threading.set_intra_op_parallelism_threads(_threads)
+
+
+@pytest.fixture(autouse=True)
+def fresh_session() -> Iterator[None]:
+    """Seeds Python, NumPy and the backend before a test; clears Keras' global state after it."""
+    keras.utils.set_random_seed(0)
+    yield
+    keras.backend.clear_session()
+    keras.mixed_precision.set_dtype_policy("float32")

@@ -1,0 +1,106 @@
+"""Callbacks of the training loop: make the optimizer prune, and hold zeros."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfshed._backend import to_numpy
+from tfshed.optimizer import PruningOptimizer, pruning_optimizer, wrap_optimizer
+from tfshed.policies import groups_of
+from tfshed.prune import declarations
+
+
+class UpdatePruningStep(keras.callbacks.Callback):
+    """Makes a model from `prune_low_magnitude` prune while it is trained by `fit`.
+
+    It puts a `tfshed.PruningOptimizer` around the compiled optimizer before the training step is
+    compiled; all the rest happens inside the step. Where it stands among the callbacks does not
+    matter. At the end of an epoch it warns, once each, when a net has shed itself more than a
+    twentieth below its final target, and when a kernel is empty.
+
+    Raises:
+        ValueError: at the start of `fit`, if the model was not compiled or declares nothing that
+            can be pruned.
+
+    >>> import keras, numpy as np, tfshed
+    >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> model = tfshed.prune_low_magnitude(net, tfshed.ConstantSparsity(0.5, 0))
+    >>> model.compile("sgd", "mse")
+    >>> x, y = np.ones((4, 8), "float32"), np.ones((4, 4), "float32")
+    >>> _ = model.fit(x, y, verbose=0, callbacks=[tfshed.UpdatePruningStep()])
+    >>> int((model.layers[0].layer.get_weights()[0] == 0).sum())
+    16
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._warned: set[str] = set()
+
+    def set_model(self, model: Any) -> None:
+        super().set_model(model)
+        ensure_pruning(model)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        optimizer = pruning_optimizer(self.model.optimizer)
+        for group in optimizer.groups if optimizer is not None else ():
+            kept = [int(to_numpy(m).sum()) for m in group.masks]
+            totals = [m.shape for m in group.masks]
+            rho = sum(kept) / sum(int(np.prod(s)) for s in totals)
+            final = group.config.final_sparsity
+            if final is not None and rho < 0.95 * (1.0 - final) and group.sheds:
+                self._warn(
+                    "below",
+                    f"the net has shed itself below its final target: keep-ratio {rho:.4f}, target "
+                    f"{1.0 - final:.4f}. A lower learning rate or momentum, or grow_threshold=False, "
+                    "sheds less.",
+                )
+            for kernel, n in zip(group.kernels, kept):
+                if n == 0:
+                    self._warn(kernel.path, f"nothing is left of {kernel.path}: all its weights are pruned")
+
+    def _warn(self, what: str, text: str) -> None:
+        if what not in self._warned:
+            self._warned.add(what)
+            warnings.warn(text, stacklevel=2)
+
+
+def ensure_pruning(model: Any) -> PruningOptimizer:
+    """Puts a `PruningOptimizer` into a compiled model unless one is there; returns it."""
+    if getattr(model, "optimizer", None) is None:
+        raise ValueError(
+            f"expected a compiled model, received {model.name} without an optimizer: call "
+            "model.compile(...) after prune_low_magnitude(...)"
+        )
+    found = pruning_optimizer(model.optimizer)
+    if found is None:
+        if not any(True for _ in declarations(model)):
+            raise ValueError(
+                f"expected a model from tfshed.prune_low_magnitude(...), received {model.name}, "
+                "which declares nothing to prune"
+            )
+        if model.built:
+            groups_of(model)  # raises before anything is changed
+        # Else the masks of a mirrored variable would be on one device only.
+        with _strategy_scope(model):
+            model.optimizer = wrap_optimizer(model.optimizer, model)
+            if model.built and not model.optimizer.built:
+                model.optimizer.build(model.trainable_variables)
+        # `.keras` saves the optimizer of this config, and a step traced before has the bare one.
+        model._compile_config.config["optimizer"] = model.optimizer
+        model.train_function = None
+        found = pruning_optimizer(model.optimizer)
+        assert found is not None
+    if model.built and not found.built:
+        with _strategy_scope(model):
+            found.build(model.trainable_variables)
+    return found
+
+
+def _strategy_scope(model: Any) -> Any:
+    strategy = getattr(model, "distribute_strategy", None)
+    return strategy.scope() if strategy is not None else contextlib.nullcontext()

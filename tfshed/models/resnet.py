@@ -1,0 +1,237 @@
+"""CIFAR-style residual networks (He et al. 2016, section 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+Shortcut = Literal["A", "B"]
+
+STAGES = 3
+
+
+def resnet(
+    depth: int,
+    input_shape: Sequence[int] = (32, 32, 3),
+    classes: int = 10,
+    width: int = 16,
+    weight_decay: float = 0.0,
+    name: str | None = None,
+    seed: int | None = None,
+    *,
+    shortcut: Shortcut = "B",
+) -> Any:
+    """Builds the residual network that He et al. trained on CIFAR-10.
+
+    A 3x3 convolution, three stages of `n = (depth - 2) / 6` blocks with `width`, `2 * width` and
+    `4 * width` filters, global average pooling and a dense layer. The second and third stage
+    halve height and width, rounding up. A block is conv-BN-ReLU-conv-BN, added to its shortcut,
+    then ReLU. The network ends in **logits**: use a loss with `from_logits=True`.
+
+    Kernels start from He's normal distribution (He et al. 2015), convolutions have no bias.
+
+    Args:
+        depth: layers with weights along the main path, `6 * n + 2`: 20, 32, 44, 56, 110.
+        input_shape: `(height, width, channels)` without the batch, channels last. Any size from
+            1x1 on, odd ones too; height and width may be `None`.
+        classes: number of logits.
+        width: filters of the first stage.
+        weight_decay: `L2` factor of every kernel, dense one included; the loss gets
+            `weight_decay * sum(kernel ** 2)`. The papers' `decay d` on the gradient is
+            `weight_decay = d / 2` here. 0 adds no regularizer.
+        name: of the model; `resnet<depth>` where `None`.
+        seed: makes the initial kernels reproducible, each kernel with its own stream. `None`
+            follows `keras.utils.set_random_seed`.
+        shortcut: where a stage changes the shape, `"B"` projects with a 1x1 convolution and
+            BatchNorm, as the pruning papers' code does (Renda et al. 2020); `"A"` takes every
+            second pixel and pads the new channels with zeros, without parameters, as He et al.
+            did on CIFAR-10.
+
+    Returns:
+        A functional `keras.Model` from `(batch, height, width, channels)` to
+        `(batch, classes)`. Layers are named `stem_conv`, `stage1_block1_conv1`,
+        `stage1_block1_bn1`, ..., `stage2_block1_shortcut_conv`, `logits`.
+
+    Raises:
+        ValueError: for a depth that is not `6 * n + 2`, a width, number of classes or size
+            below 1, a rank other than 3, a negative decay or an unknown shortcut.
+
+    Example:
+        >>> from tfshed import models
+        >>> model = models.resnet(8, input_shape=(8, 8, 1), width=4)
+        >>> model.output_shape
+        (None, 10)
+        >>> models.resnet(20).count_params()
+        274042
+
+    Source: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016.
+    """
+    shape = _checked(depth, input_shape, classes, width, weight_decay, shortcut)
+    import keras
+
+    make = _Layers(weight_decay, seed)
+    inputs = keras.Input(shape, name="image")
+    x = make.conv(inputs, width, "stem", kernel=3)
+    x = keras.layers.ReLU(name="stem_relu")(x)
+    for stage in range(STAGES):
+        for block in range((depth - 2) // 6):
+            strides = 2 if stage > 0 and block == 0 else 1
+            prefix = f"stage{stage + 1}_block{block + 1}"
+            x = _block(make, x, width * 2**stage, strides, shortcut, prefix)
+    x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
+    outputs = keras.layers.Dense(classes, name="logits", **make.kernel())(x)
+    return keras.Model(inputs, outputs, name=name or f"resnet{depth}")
+
+
+def resnet20(**options: Any) -> Any:
+    """`resnet(20, **options)`: about 0.27 million parameters on CIFAR-10.
+
+    Example:
+        >>> from tfshed import models
+        >>> models.resnet20(classes=100).output_shape
+        (None, 100)
+    """
+    return resnet(20, **options)
+
+
+def resnet56(**options: Any) -> Any:
+    """`resnet(56, **options)`: about 0.85 million parameters on CIFAR-10.
+
+    Example:
+        >>> from tfshed import models
+        >>> models.resnet56().name
+        'resnet56'
+    """
+    return resnet(56, **options)
+
+
+def resnet110(**options: Any) -> Any:
+    """`resnet(110, **options)`: about 1.7 million parameters on CIFAR-10.
+
+    Example:
+        >>> from tfshed import models
+        >>> models.resnet110(shortcut="A").count_params()
+        1736058
+    """
+    return resnet(110, **options)
+
+
+def _checked(
+    depth: int,
+    input_shape: Sequence[int],
+    classes: int,
+    width: int,
+    weight_decay: float,
+    shortcut: str,
+) -> tuple[int, ...]:
+    """Checks what the user gave before anything is built; returns the shape as a tuple."""
+    if depth < 8 or (depth - 2) % 6:
+        nearest = max(8, 6 * round((depth - 2) / 6) + 2)
+        raise ValueError(
+            f"resnet: expected a depth of 6n + 2 with n >= 1 (8, 14, 20, ...), received {depth}. "
+            f"The nearest is {nearest}."
+        )
+    for what, value in (("width", width), ("classes", classes)):
+        if value < 1:
+            raise ValueError(
+                f"resnet: expected {what} >= 1, received {value}. Give a positive number."
+            )
+    shape = tuple(input_shape)
+    if len(shape) != 3:
+        raise ValueError(
+            "resnet: expected an input_shape of three numbers (height, width, channels), without "
+            f"the batch, received {shape}. A grey image has one channel: (28, 28, 1)."
+        )
+    if shape[2] is None or any(size is not None and size < 1 for size in shape):
+        raise ValueError(
+            "resnet: expected height, width and channels >= 1 (height and width may be None), "
+            f"received {shape}. Give the size of one image, channels last."
+        )
+    if weight_decay < 0:
+        raise ValueError(
+            f"resnet: expected weight_decay >= 0, received {weight_decay}. "
+            "It is an L2 factor such as 1e-4; 0 adds none."
+        )
+    if shortcut not in ("A", "B"):
+        raise ValueError(
+            "resnet: expected shortcut 'A' (zero padding) or 'B' (1x1 projection), received "
+            f"{shortcut!r}. Choose one of the two."
+        )
+    return shape
+
+
+class _Layers:
+    """Makes layers with what all kernels of one network share."""
+
+    def __init__(self, weight_decay: float, seed: int | None) -> None:
+        self._weight_decay = weight_decay
+        self._seed = seed
+        self._made = 0
+
+    def kernel(self) -> dict[str, Any]:
+        import keras
+
+        # One seed for all would start same-shaped kernels at the same values.
+        seed = None if self._seed is None else self._seed + self._made
+        self._made += 1
+        decay = keras.regularizers.L2(self._weight_decay) if self._weight_decay else None
+        return {
+            "kernel_initializer": keras.initializers.HeNormal(seed=seed),
+            "kernel_regularizer": decay,
+        }
+
+    def conv(
+        self, x: Any, filters: int, prefix: str, kernel: int, strides: int = 1, suffix: str = ""
+    ) -> Any:
+        """Convolution without bias, then BatchNorm."""
+        import keras
+
+        # Channels last whatever the user's Keras config says: input_shape is read that way.
+        x = keras.layers.Conv2D(
+            filters,
+            kernel,
+            strides=strides,
+            padding="same",
+            data_format="channels_last",
+            use_bias=False,
+            name=f"{prefix}_conv{suffix}",
+            **self.kernel(),
+        )(x)
+        return keras.layers.BatchNormalization(axis=-1, name=f"{prefix}_bn{suffix}")(x)
+
+
+def _block(
+    make: _Layers, x: Any, filters: int, strides: int, shortcut: Shortcut, prefix: str
+) -> Any:
+    import keras
+
+    y = make.conv(x, filters, prefix, kernel=3, strides=strides, suffix="1")
+    y = keras.layers.ReLU(name=f"{prefix}_relu1")(y)
+    y = make.conv(y, filters, prefix, kernel=3, suffix="2")
+    # Only the first block of stages 2 and 3 changes the shape: the stem gives stage 1 its width.
+    if strides != 1:
+        if shortcut == "B":
+            x = make.conv(x, filters, f"{prefix}_shortcut", kernel=1, strides=strides)
+        else:
+            x = _zero_padded(x, filters, strides, f"{prefix}_shortcut")
+    y = keras.layers.Add(name=f"{prefix}_add")([x, y])
+    return keras.layers.ReLU(name=f"{prefix}_relu2")(y)
+
+
+def _zero_padded(x: Any, filters: int, strides: int, name: str) -> Any:
+    """Option A: every `strides`-th pixel, and zeros for the channels that the input lacks."""
+    import keras
+
+    # A pool of one pixel subsamples without weights; "same" rounds odd sizes up, as the
+    # convolutions on the main path do.
+    x = keras.layers.MaxPooling2D(
+        1, strides, padding="same", data_format="channels_last", name=f"{name}_pool"
+    )(x)
+    missing = filters - x.shape[-1]
+    # ZeroPadding2D pads height and width: channels are height to it when the data are taken
+    # as channels first, (batch, "channels" = height, "height" = width, "width" = channels).
+    return keras.layers.ZeroPadding2D(
+        ((0, 0), (missing // 2, missing - missing // 2)),
+        data_format="channels_first",
+        name=f"{name}_pad",
+    )(x)

@@ -1,0 +1,364 @@
+"""`prune_low_magnitude` and `strip_pruning`: declare what is pruned, and take the declaration off."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+from keras.src.models.functional import Functional
+
+from tfshed.config import PruningConfig
+from tfshed.granularity import Block, Granularity, NxM
+from tfshed.group import Kernel
+from tfshed.optimizer import pruning_optimizer
+from tfshed.policies import Choice, PruningPolicy, Selection, candidates, choose
+from tfshed.regularization import SelectiveWeightDecay
+from tfshed.schedules import ConstantSparsity
+from tfshed.wrapper import PruneLowMagnitude
+
+logger = logging.getLogger("tfshed")
+
+
+def prune_low_magnitude(
+    to_prune: Any,
+    pruning_schedule: Any = None,
+    block_size: tuple[int, int] = (1, 1),
+    block_pooling_type: str = "AVG",
+    pruning_policy: PruningPolicy | None = None,
+    sparsity_m_by_n: tuple[int, int] | None = None,
+    *,
+    scope: str | None = None,
+    criterion: Any = "magnitude",
+    granularity: Granularity | None = None,
+    threshold: float | None = None,
+    grow_threshold: bool | None = None,
+    shed_every: int = 1,
+    monotone: bool = True,
+    select: Any = None,
+    seed: int = 0,
+    weight_decay: SelectiveWeightDecay | None = None,
+    collapse_guard: float = 0.1,
+    **kwargs: Any,
+) -> Any:
+    """Declares that a model (layer, list of layers) is to be pruned while it is trained.
+
+    The first six arguments are tfmot's, in tfmot's order and with tfmot's meaning. Train the result
+    with `tfshed.UpdatePruningStep()` among the callbacks, or with a `tfshed.PruningOptimizer`.
+
+    Args:
+        to_prune: a Sequential or functional model: a new model comes back, of the same layers, with
+            those that have something to prune inside a `PruneLowMagnitude`. A subclassed model: the
+            same model comes back, marked. A layer, or a list of layers: wrapped.
+        pruning_schedule: a `tfshed.PruningSchedule` or one of tfmot's. Default
+            ConstantSparsity(0.5, 0).
+        block_size: (input channels, output channels) of a block; default (1, 1).
+        block_pooling_type: "AVG" (default) or "MAX", the score of such a block.
+        pruning_policy: a `PruningPolicy`.
+        sparsity_m_by_n: (m, n): m zeros in every n adjacent input channels.
+        scope: "global" or "layer"; None: "layer" with the schedules that tfmot has, "global" with
+            tfshed's own (their `default_scope`).
+        criterion: "magnitude" (default), "random" or a `tfshed.criteria.Criterion`.
+        granularity: `tfshed.Block`, `NxM`, `Balanced`; instead of block_size and sparsity_m_by_n.
+        threshold, grow_threshold, shed_every, monotone, weight_decay, collapse_guard: see
+            `tfshed.config.PruningConfig`.
+        select: which kernels; a regex, a callable or a list of rules, see
+            `tfshed.policies.Selection`.
+        seed: int, of the random criterion.
+        **kwargs: with a single layer: arguments of the wrapper, such as `name`.
+
+    Returns:
+        What is to be trained. `tfshed.summary(model)` lists what is pruned and what is not.
+
+    Raises:
+        TypeError, ValueError: naming the argument, what was expected and what came; nothing has
+            been changed then.
+
+    >>> import keras, tfshed
+    >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4), keras.layers.ReLU()])
+    >>> schedule = tfshed.ExponentialDecay(0.85, time_constant=300, end_step=3500)
+    >>> [layer.name for layer in tfshed.prune_low_magnitude(net, schedule).layers]
+    ['prune_low_magnitude_dense', 're_lu']
+    """
+    if pruning_schedule is None:
+        pruning_schedule = ConstantSparsity(0.5, 0)
+    from tfshed import criteria
+
+    config = PruningConfig(
+        schedule=pruning_schedule,
+        scope=scope,
+        criterion=criteria.get(criterion, seed),
+        granularity=_granularity(granularity, block_size, block_pooling_type, sparsity_m_by_n),
+        threshold=threshold,
+        grow_threshold=grow_threshold,
+        shed_every=shed_every,
+        monotone=monotone,
+        weight_decay=weight_decay,
+        collapse_guard=collapse_guard,
+    )
+    _check_schedule(pruning_schedule)
+    selection = Selection(select, pruning_policy)
+    single = isinstance(to_prune, keras.layers.Layer) and not isinstance(to_prune, keras.Model)
+    if kwargs and not single:
+        raise TypeError(f"prune_low_magnitude got unknown arguments {sorted(kwargs)}")
+    if isinstance(to_prune, (list, tuple)):
+        for layer in to_prune:
+            _check_layer(layer)
+        wrapped = [_wrap(layer, config, selection, explicit=True) for layer in to_prune]
+        selection.check_used([c for layer in to_prune for c in candidates(layer)])
+        return wrapped
+    _check_layer(to_prune)
+    if single:
+        wrapped = _wrap(to_prune, config, selection, explicit=True, **kwargs)
+        if to_prune.built:
+            selection.check_used(candidates(to_prune))
+        return wrapped
+    return _prune_model(to_prune, config, selection)
+
+
+def _check_layer(to_prune: Any) -> None:
+    if isinstance(to_prune, keras.layers.Layer):
+        return
+    kind = type(to_prune)
+    names = {base.__module__.split(".")[0] for base in kind.__mro__}
+    if "tf_keras" in names:
+        raise TypeError(
+            f"to_prune: expected a Keras 3 model or layer, received the Keras 2 {kind.__name__} of "
+            "tf_keras. Prune it with tensorflow_model_optimization, or build it with `import keras`."
+        )
+    raise TypeError(
+        f"to_prune: expected a Keras model, a Keras layer or a list of layers, received {kind.__module__}"
+        f".{kind.__name__}"
+    )
+
+
+def _check_schedule(schedule: Any) -> None:
+    """One look at step 0, so that a schedule that cannot be called fails here and not in fit()."""
+    try:
+        due, sparsity = schedule(0)
+        sparsity = float(sparsity)
+    except Exception as error:
+        raise ValueError(
+            f"pruning_schedule: expected schedule(step) -> (should_prune, sparsity), received "
+            f"{schedule!r}, which fails at step 0: {error}"
+        ) from error
+    if not 0.0 <= sparsity < 1.0:
+        raise ValueError(f"pruning_schedule: expected a sparsity in [0, 1), received {sparsity} at step 0")
+
+
+def _granularity(
+    granularity: Granularity | None, block_size: Any, pooling: Any, m_by_n: Any
+) -> Granularity | None:
+    size = tuple(block_size) if isinstance(block_size, (tuple, list)) else ()
+    if len(size) != 2:
+        raise ValueError(f"block_size: expected (rows, columns), received {block_size!r}")
+    if pooling not in ("AVG", "MAX"):
+        raise ValueError(f'block_pooling_type: expected "AVG" or "MAX", received {pooling!r}')
+    asked = [granularity is not None, size != (1, 1), m_by_n is not None]
+    if sum(asked) > 1:
+        raise ValueError(
+            "expected one of granularity, block_size and sparsity_m_by_n, received "
+            f"granularity={granularity!r}, block_size={block_size!r}, sparsity_m_by_n={m_by_n!r}"
+        )
+    if m_by_n is not None:
+        if not isinstance(m_by_n, (tuple, list)) or len(m_by_n) != 2:
+            raise ValueError(f"sparsity_m_by_n: expected (zeros, out of), received {m_by_n!r}")
+        return NxM(m_by_n[1] - m_by_n[0], m_by_n[1])
+    return Block(*size, pooling=pooling, pad=True) if size != (1, 1) else granularity
+
+
+def _wrap(layer: Any, config: PruningConfig, selection: Selection, explicit: bool, **kwargs: Any) -> Any:
+    """The layer wrapped, or itself where nothing in it is to be pruned."""
+    if isinstance(layer, PruneLowMagnitude):
+        return layer
+    if not layer.built:
+        return PruneLowMagnitude(layer, config, **kwargs) if _may_have_kernels(layer) else layer
+    _, chosen, _ = choose(layer, config, selection, explicit)
+    if not chosen:
+        return layer
+    return PruneLowMagnitude(layer, config, chosen, **kwargs)
+
+
+def _may_have_kernels(layer: Any) -> bool:
+    """Whether an unbuilt layer may get kernels; Keras' own without any are known by their class."""
+    if hasattr(layer, "get_prunable_weights") or not type(layer).__module__.startswith("keras."):
+        return True
+    inside = [layer, *layer._flatten_layers(include_self=False)]
+    return any(
+        hasattr(x, "kernel_initializer")
+        or hasattr(x, "embeddings_initializer")
+        or hasattr(x, "depthwise_initializer")
+        for x in inside
+    )
+
+
+def _prune_model(model: Any, config: PruningConfig, selection: Selection) -> Any:
+    subclassed = not _can_clone(model)
+    if not subclassed and not model.built:
+        raise ValueError(
+            f"to_prune: expected a built model, received {model.name} without an input shape. Begin "
+            "it with keras.Input(shape), or call model.build(input_shape), or wrap its layers."
+        )
+    if model.built:
+        rows = report_rows(model, config, selection)
+        selection.check_used(candidates(model))
+        if not any(r.pruned for r in rows):
+            left = "; ".join(f"{r.path}: {r.reason}" for r in rows) or "the model has no kernels"
+            raise ValueError(f"to_prune: expected a kernel to prune in {model.name}, found none: {left}")
+        _check_finite(model, rows)
+    if selection.policy is not None:
+        selection.policy.ensure_model_supports_pruning(model)
+    if subclassed:
+        object.__setattr__(model, "_tfshed_declared", (config, selection))
+        return model
+    pruned = clone(model, lambda layer: _wrap(layer, config, selection, explicit=False))
+    object.__setattr__(pruned, "_tfshed_report", rows)
+    for row in rows:
+        if not row.pruned:
+            logger.info("left alone: %s (%s): %s", row.path, row.layer, row.reason)
+    return pruned
+
+
+def _check_finite(model: Any, rows: list[Choice]) -> None:
+    from tfshed._backend import to_numpy
+
+    import numpy as np
+
+    pruned = {r.path for r in rows if r.pruned}
+    bad = [
+        c.kernel.path
+        for c in candidates(model)
+        if c.kernel.path in pruned and not np.isfinite(to_numpy(c.kernel.variable).astype("float32")).all()
+    ]
+    if bad:
+        raise ValueError(f"to_prune: expected finite weights, received NaN or infinity in {bad}")
+
+
+def report_rows(model: Any, config: PruningConfig, selection: Selection) -> list[Choice]:
+    """A row for every kernel of a model; those inside wrapped layers count as pruned by them."""
+    return choose(model, config, selection)[2]
+
+
+def _can_clone(model: Any) -> bool:
+    """Whether the model is a plain graph of layers.
+
+    A subclass may have a `call` or `train_step` of its own, which a clone would lose.
+    """
+    return type(model) in (keras.Sequential, Functional)
+
+
+def clone(model: Any, replace: Callable[[Any], Any], done: dict[int, Any] | None = None) -> Any:
+    """A new model of the same layers, each through `replace`, nested models too; not compiled.
+
+    Keras' own recursion renames the inputs of functional models after their tensors.
+    """
+    done = {} if done is None else done
+
+    def one(layer: Any) -> Any:
+        if id(layer) not in done:
+            done[id(layer)] = clone(layer, replace, done) if _can_clone(layer) else replace(layer)
+        return done[id(layer)]
+
+    inputs = None
+    if isinstance(model, Functional) and not isinstance(model, keras.Sequential):
+        inputs = keras.tree.map_structure(_same_input, model.input)
+    new = keras.models.clone_model(model, clone_function=one, input_tensors=inputs)
+    new.compiled = False
+    new.optimizer = None
+    return new
+
+
+def _same_input(tensor: Any) -> Any:
+    layer = tensor._keras_history.operation
+    return keras.Input(
+        batch_shape=tensor.shape, dtype=tensor.dtype, name=layer.name, optional=layer.optional
+    )
+
+
+def declarations(model: Any) -> Iterator[tuple[PruningConfig, list[Kernel]]]:
+    """What `prune_low_magnitude` declared in a model, layer or list: configs with their kernels.
+
+    Raises:
+        TypeError: no model, layer or list of layers. ValueError: a marked model is not built.
+    """
+    for part in model if isinstance(model, (list, tuple)) else [model]:
+        _check_layer(part)
+        for layer in part._flatten_layers(include_self=True, recursive=True):
+            if isinstance(layer, PruneLowMagnitude):
+                yield layer.config, [k for k in layer.chosen_kernels() if k.variable.trainable]
+            elif hasattr(layer, "_tfshed_declared"):
+                config, selection = layer._tfshed_declared
+                if not layer.built:
+                    raise ValueError(
+                        f"{layer.name} is not built: expected variables to prune, found none. Call "
+                        "the model once, or model.build(input_shape)."
+                    )
+                found, chosen, rows = choose(layer, config, selection)
+                selection.check_used(found)
+                object.__setattr__(layer, "_tfshed_report", rows)
+                yield config, [found[i].kernel for i in chosen]
+
+
+def strip_pruning(model: Any) -> Any:
+    """The plain model again: masks written into the weights, no wrappers, the original names.
+
+    Args:
+        model: from `prune_low_magnitude`, trained or not.
+
+    Returns:
+        A Sequential or functional model of the layers that were wrapped (the weights are shared, not
+        copied), not compiled. A subclassed model comes back itself, its optimizer unwrapped. Zeros
+        are exact zeros: keep them in later training with `tfshed.KeepZeros`.
+
+    Raises:
+        TypeError: not a Keras model.
+
+    >>> import keras, tfshed
+    >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> pruned = tfshed.prune_low_magnitude(net, tfshed.ConstantSparsity(0.5, 0))
+    >>> [layer.name for layer in tfshed.strip_pruning(pruned).layers]
+    ['dense']
+    """
+    _check_layer(model)
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model: expected a Keras model, received the layer {type(model).__name__}")
+    for c in candidates(model):
+        group, _ = getattr(c.kernel.variable, "_tfshed", (None, 0))
+        if group is not None:
+            group.zero()
+            for kernel in group.kernels:
+                del kernel.variable._tfshed
+    if not _can_clone(model):
+        for layer in model._flatten_layers(include_self=True, recursive=True):
+            layer.__dict__.pop("_tfshed_declared", None)
+        _unwrap_optimizer(model)
+        return model
+    return clone(model, lambda x: x.layer if isinstance(x, PruneLowMagnitude) else x)
+
+
+def _unwrap_optimizer(model: Any) -> None:
+    optimizer = pruning_optimizer(getattr(model, "optimizer", None))
+    if optimizer is None:
+        return
+    if model.optimizer is optimizer:
+        model.optimizer = optimizer.inner_optimizer
+    else:
+        model.optimizer.inner_optimizer = optimizer.inner_optimizer
+    model._compile_config.config["optimizer"] = model.optimizer
+    model.train_function = None
+
+
+class prune_scope:
+    """Does nothing: pruned models load without a scope. Kept so that tfmot's code runs.
+
+    >>> import tfshed
+    >>> with tfshed.prune_scope():
+    ...     pass
+    """
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *error: object) -> None:
+        return None

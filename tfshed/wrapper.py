@@ -1,0 +1,159 @@
+"""`PruneLowMagnitude`: a layer around a layer that says what of it is pruned, and nothing more."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfshed._backend import to_numpy
+from tfshed.config import PruningConfig
+from tfshed.group import Kernel
+from tfshed.policies import Selection, candidates, choose
+
+PREFIX = "prune_low_magnitude_"
+
+
+@keras.saving.register_keras_serializable(package="tfshed")
+class PruneLowMagnitude(keras.layers.Wrapper):
+    """Declares that kernels of a layer are pruned; computes what the layer computes.
+
+    Made by `tfshed.prune_low_magnitude`. Masks and thresholds live in the optimizer (see
+    `tfshed.PruningOptimizer`); the wrapper holds no state, so that weights keep their order and
+    load into the plain model.
+
+    Args:
+        layer: a Keras layer, built or not.
+        config: a `PruningConfig`.
+        kernels: which of the layer's kernels, as numbers in their order; None for the default.
+
+    Attributes:
+        layer: the wrapped layer.
+        pruning_vars: list of (weight, mask, threshold), one for each pruned kernel: the variable, a
+            bool tensor of its shape (True = kept), a float32 scalar. Before training the mask is
+            "weight is not zero" and the threshold the first one.
+        pruning_step: int, the last optimizer step that was pruned in; -1 before training.
+
+    Raises:
+        RuntimeError: called with training=True while no optimizer prunes it.
+    """
+
+    def __init__(
+        self,
+        layer: Any,
+        config: PruningConfig | None = None,
+        kernels: Sequence[int] | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ):
+        if isinstance(layer, PruneLowMagnitude):
+            raise ValueError(f"layer: expected one that is not wrapped yet, received {layer.name}")
+        if not isinstance(config, PruningConfig):
+            raise TypeError(f"config: expected a tfshed PruningConfig, received {config!r}")
+        # Keras asks call and build for their signatures: those of the wrapped layer, so that
+        # several inputs, masks, initial states and `training` go through by name.
+        object.__setattr__(self, "call", functools.wraps(layer.call)(functools.partial(_call, self)))
+        super().__init__(layer, name=name or PREFIX + layer.name, dtype=layer.dtype_policy, **kwargs)
+        object.__setattr__(self, "build", functools.wraps(layer.build)(self.build))
+        self.config = config
+        object.__setattr__(self, "_kernels", None)
+        self.kernel_numbers = None if kernels is None else [int(i) for i in kernels]
+        self._convert_input_args = layer._convert_input_args
+        self._allow_non_tensor_positional_args = layer._allow_non_tensor_positional_args
+        self.supports_masking = layer.supports_masking
+        self.trainable = layer.trainable
+        self.built = layer.built
+
+    def build(self, *args: Any, **kwargs: Any) -> None:
+        if not self.layer.built:
+            self.layer.build(*args, **kwargs)
+        self.built = True
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        return self.layer.compute_mask(inputs, previous_mask)
+
+    def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
+        return self.layer.compute_output_shape(*args, **kwargs)
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        return self.layer.compute_output_spec(*args, **kwargs)
+
+    def get_build_config(self) -> Any:
+        return self.layer.get_build_config()
+
+    def build_from_config(self, config: Any) -> None:
+        self.layer.build_from_config(config)
+        self.built = self.layer.built
+
+    def chosen_kernels(self) -> list[Kernel]:
+        """The kernels this declaration prunes; empty if the layer is not built or has none."""
+        if not self.layer.built:
+            return []
+        if self._kernels is None:
+            if self.kernel_numbers is None:
+                found, chosen, _ = choose(self.layer, self.config, Selection(), explicit=True)
+            else:
+                found, chosen = candidates(self.layer), self.kernel_numbers
+            object.__setattr__(self, "_kernels", [found[i].kernel for i in chosen])
+        return self._kernels or []
+
+    def check_pruned(self) -> None:
+        """Raises RuntimeError unless an optimizer prunes all that this layer declares."""
+        for kernel in self.chosen_kernels():
+            if not hasattr(kernel.variable, "_tfshed"):
+                raise RuntimeError(
+                    f"{self.name} is trained, but no optimizer prunes it. Add "
+                    "tfshed.UpdatePruningStep() to the callbacks of fit(), or in a custom loop use "
+                    "tfshed.PruningOptimizer(optimizer, model), built before the first step."
+                )
+
+    @property
+    def pruning_vars(self) -> list[tuple[Any, Any, Any]]:
+        rows = []
+        for kernel in self.chosen_kernels():
+            group, i = getattr(kernel.variable, "_tfshed", (None, 0))
+            if group is None:
+                mask = ops.not_equal(kernel.variable.value, 0)
+                theta = np.float32(self.config.threshold)
+            else:
+                mask, theta = group.mask_of(i), to_numpy(group.threshold)[group.scopes[i]]
+            rows.append((kernel.variable, mask, ops.convert_to_tensor(theta)))
+        return rows
+
+    @property
+    def pruning_step(self) -> int:
+        for kernel in self.chosen_kernels():
+            group, _ = getattr(kernel.variable, "_tfshed", (None, 0))
+            if group is not None:
+                return int(to_numpy(group.step))
+        return -1
+
+    def get_prunable_weights(self) -> list[Any]:
+        """The variables that are pruned (tfmot's name for it)."""
+        return [kernel.variable for kernel in self.chosen_kernels()]
+
+    def get_config(self) -> dict[str, Any]:
+        put = keras.saving.serialize_keras_object
+        return {
+            "name": self.name,
+            "layer": put(self.layer),
+            "config": put(self.config),
+            "kernels": self.kernel_numbers,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> PruneLowMagnitude:
+        get = keras.saving.deserialize_keras_object
+        config = dict(config)
+        layer = get(config.pop("layer"), custom_objects=custom_objects)
+        return cls(layer, get(config.pop("config"), custom_objects=custom_objects), **config)
+
+
+def _call(wrapper: PruneLowMagnitude, *args: Any, **kwargs: Any) -> Any:
+    if wrapper._get_call_context().get_value("training") is True:
+        wrapper.check_pruned()
+    return wrapper.layer(*args, **kwargs)
