@@ -13,12 +13,16 @@ os.environ.setdefault("OMP_NUM_THREADS", str(_threads))
 
 from collections.abc import Iterator  # noqa: E402
 
+import _quiet  # noqa: E402
+
+# The controller of pytest-xdist would print at the end what TensorFlow says at its start.
+_quiet.import_tensorflow()
+
 import keras  # noqa: E402
 import pytest  # noqa: E402
+import tensorflow as tf  # noqa: E402
 
 if keras.backend.backend() == "tensorflow":
-    import tensorflow as tf
-
     # Before the first operation, and once in a process: MirroredStrategy(["CPU:0", "CPU:1"])
     # then has two replicas on a machine without accelerators.
     tf.config.set_logical_device_configuration(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from typing import Any
 
@@ -10,9 +9,20 @@ import keras
 import numpy as np
 
 from tfshed._backend import to_numpy
-from tfshed.optimizer import PruningOptimizer, pruning_optimizer, wrap_optimizer
-from tfshed.policies import groups_of
+from tfshed.config import PruningConfig
+from tfshed.group import PruningGroup
+from tfshed.optimizer import (
+    PruningOptimizer,
+    pruning_optimizer,
+    unwrap_optimizer,
+    wrap_optimizer,
+)
+from tfshed.policies import Selection, choose
 from tfshed.prune import declarations
+from tfshed.schedules import OneShot
+
+# A step no run comes to.
+NEVER = 2**31 - 1
 
 
 class UpdatePruningStep(keras.callbacks.Callback):
@@ -61,7 +71,9 @@ class UpdatePruningStep(keras.callbacks.Callback):
                 )
             for kernel, n in zip(group.kernels, kept):
                 if n == 0:
-                    self._warn(kernel.path, f"nothing is left of {kernel.path}: all its weights are pruned")
+                    self._warn(
+                        kernel.path, f"nothing is left of {kernel.path}: all its weights are pruned"
+                    )
 
     def _warn(self, what: str, text: str) -> None:
         if what not in self._warned:
@@ -77,30 +89,59 @@ def ensure_pruning(model: Any) -> PruningOptimizer:
             "model.compile(...) after prune_low_magnitude(...)"
         )
     found = pruning_optimizer(model.optimizer)
-    if found is None:
-        if not any(True for _ in declarations(model)):
+    if found is not None:
+        return found
+    if not any(True for _ in declarations(model)):
+        raise ValueError(
+            f"expected a model from tfshed.prune_low_magnitude(...), received {model.name}, "
+            "which declares nothing to prune"
+        )
+    return wrap_optimizer(model, model)
+
+
+class KeepZeros(keras.callbacks.Callback):
+    """Holds the zeros of any sparse model while it is trained on, whatever made them.
+
+    What is zero in a kernel at the start of `fit` is zero after every step. The optimizer is as it
+    was when `fit` ends.
+
+    Args:
+        select: which kernels, as in `tfshed.prune_low_magnitude`; default all that have zeros.
+
+    Raises:
+        ValueError: at the start of `fit`, if the model is not compiled or no kernel has zeros.
+
+    >>> import keras, numpy as np, tfshed
+    >>> net = tfshed.sparsify(keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)]), 0.5)
+    >>> net.compile("adam", "mse")
+    >>> x, y = np.ones((4, 8), "float32"), np.ones((4, 4), "float32")
+    >>> _ = net.fit(x, y, epochs=3, verbose=0, callbacks=[tfshed.KeepZeros()])
+    >>> int(np.count_nonzero(net.get_weights()[0]))
+    16
+    """
+
+    def __init__(self, select: Any = None) -> None:
+        super().__init__()
+        self._selection = Selection(select)
+
+    def set_model(self, model: Any) -> None:
+        super().set_model(model)
+        if getattr(model, "optimizer", None) is None:
             raise ValueError(
-                f"expected a model from tfshed.prune_low_magnitude(...), received {model.name}, "
-                "which declares nothing to prune"
+                f"expected a compiled model, received {model.name} without an optimizer"
             )
-        if model.built:
-            groups_of(model)  # raises before anything is changed
-        # Else the masks of a mirrored variable would be on one device only.
-        with _strategy_scope(model):
-            model.optimizer = wrap_optimizer(model.optimizer, model)
-            if model.built and not model.optimizer.built:
-                model.optimizer.build(model.trainable_variables)
-        # `.keras` saves the optimizer of this config, and a step traced before has the bare one.
-        model._compile_config.config["optimizer"] = model.optimizer
-        model.train_function = None
-        found = pruning_optimizer(model.optimizer)
-        assert found is not None
-    if model.built and not found.built:
-        with _strategy_scope(model):
-            found.build(model.trainable_variables)
-    return found
+        if pruning_optimizer(model.optimizer) is not None:
+            return  # it holds them already
+        # Never due: nothing is pruned, and nothing is shed.
+        never = OneShot(0.0, step=NEVER)
+        config = PruningConfig(never, scope="layer", threshold=0.0)
+        found, chosen, _ = choose(model, config, self._selection)
+        kernels = [found[i].kernel for i in chosen if not to_numpy(found[i].kernel.variable).all()]
+        if not kernels:
+            raise ValueError(
+                f"expected a model with zeros in its kernels, received {model.name} with none"
+            )
+        wrap_optimizer(model, [PruningGroup(config, kernels)])
 
-
-def _strategy_scope(model: Any) -> Any:
-    strategy = getattr(model, "distribute_strategy", None)
-    return strategy.scope() if strategy is not None else contextlib.nullcontext()
+    def on_train_end(self, logs: Any = None) -> None:
+        unwrap_optimizer(self.model)

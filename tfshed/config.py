@@ -10,8 +10,6 @@ import keras
 import numpy as np
 
 from tfshed import criteria, granularity
-from tfshed.criteria import Criterion
-from tfshed.granularity import Granularity
 from tfshed.regularization import SelectiveWeightDecay
 
 SCOPES = ("global", "layer")
@@ -50,11 +48,12 @@ class PruningConfig:
     0.0001
     """
 
+    # Any: what is given may be None or a name, what is kept is always resolved.
     schedule: Any
-    scope: str | None = None
-    criterion: Criterion | str = "magnitude"
-    granularity: Granularity | None = None
-    threshold: float | None = None
+    scope: Any = None
+    criterion: Any = "magnitude"
+    granularity: Any = None
+    threshold: Any = None
     grow_threshold: bool | None = None
     shed_every: int = 1
     monotone: bool = True
@@ -75,8 +74,10 @@ class PruningConfig:
         put("criterion", criteria.get(self.criterion))
         put("granularity", granularity.get(self.granularity))
         self._check_threshold(put)
-        if isinstance(self.shed_every, bool) or int(self.shed_every) != self.shed_every or (
-            self.shed_every < 1
+        if (
+            isinstance(self.shed_every, bool)
+            or int(self.shed_every) != self.shed_every
+            or (self.shed_every < 1)
         ):
             raise ValueError(f"shed_every: expected an int >= 1, received {self.shed_every!r}")
         if not (0 <= self.collapse_guard < 1):
@@ -91,8 +92,10 @@ class PruningConfig:
             first = INITIAL_THRESHOLD if self.scope == "global" and self.monotone else 0.0
             put("threshold", first)
         value = self.threshold
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not (
-            0 <= value < math.inf
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float, np.number))
+            or not (0 <= value < math.inf)
         ):
             raise ValueError(f"threshold: expected a finite number >= 0, received {value!r}")
         put("threshold", float(value))

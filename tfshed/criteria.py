@@ -56,7 +56,7 @@ class Criterion:
         return cls(**config)
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.get_config() == other.get_config()  # type: ignore[attr-defined]
+        return type(self) is type(other) and self.get_config() == other.get_config()
 
     def __hash__(self) -> int:
         return hash((type(self), tuple(sorted(self.get_config().items()))))
@@ -116,7 +116,9 @@ def _permute(x: Any, seed: int, step: Any) -> Any:
     for i, (multiplier, add) in enumerate(zip(rounds[:3], rounds[3:])):
         odd = int((multiplier | 1) & INT32_MAX)
         # The step enters every round through a mixed constant, or near steps would look alike.
-        key = ops.bitwise_and(step * int((0x9E3779B1 * (2 * i + 1)) & INT32_MAX) + int(add & INT32_MAX), INT32_MAX)
+        key = ops.bitwise_and(
+            step * int((0x9E3779B1 * (2 * i + 1)) & INT32_MAX) + int(add & INT32_MAX), INT32_MAX
+        )
         key = ops.bitwise_xor(key, ops.right_shift(key, 15))
         x = ops.bitwise_xor(x, key)
         x = ops.bitwise_and(x * odd, INT32_MAX)

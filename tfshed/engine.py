@@ -49,10 +49,11 @@ def target_count(sparsity: Any, totals: np.ndarray) -> Any:
     In float32 on every backend, so that they agree: exact up to 2^24 groups, beyond that to one
     part in 2^24.
 
-    >>> target_count(0.85, np.array([1000, 3])).tolist()  # doctest: +SKIP
+    >>> ops.convert_to_numpy(target_count(0.85, np.array([1000, 3]))).tolist()
     [150, 1]
     """
-    keep = ops.round((1.0 - ops.cast(sparsity, "float32")) * totals.astype("float32"))
+    totals = ops.convert_to_tensor(totals.astype("float32"))
+    keep = ops.round((1.0 - ops.cast(sparsity, "float32")) * totals)
     return ops.maximum(ops.cast(keep, "int32"), 1)
 
 
@@ -84,16 +85,20 @@ def update(
     granularity = config.granularity
     masks = [live(m) for m in masks]
     kept = count(masks, scopes)
+    totals = np.zeros(max(scopes) + 1, np.int64)
     # Without monotony nothing is shed, and what is ranked is everything.
-    shed = state.shed + (state.kept - kept if config.monotone else 0)
-    ranked = masks if config.monotone else [ops.ones_like(m) for m in masks]
+    if config.monotone:
+        ranked, present, shed = masks, kept, state.shed + state.kept - kept
+    else:
+        ranked, present, shed = [ops.ones_like(m) for m in masks], None, state.shed
     keys = []
-    offsets = [0] * len(state.theta.shape and range(int(state.theta.shape[0])))
     for weight, mask, ax, scope in zip(weights, ranked, axes, scopes):
         scores = granularity.scores(live(weight), ax)
-        key = config.criterion.keys(scores, offsets[scope], step)
-        keys.append(ops.where(mask, key, -1))
-        offsets[scope] += int(np.prod(mask.shape))
+        key = config.criterion.keys(scores, int(totals[scope]), step)
+        keys.append(ops.where(mask, key, -1) if config.monotone else key)
+        totals[scope] += int(np.prod(mask.shape))
+    if present is None:
+        present = ops.convert_to_tensor(totals.astype("int32"))
     if granularity.grouped:
         n = granularity.drop_count(sparsity)
         gone = [
@@ -101,18 +106,15 @@ def update(
             for k, ax in zip(keys, axes)
         ]
         new = [ops.logical_and(m, ops.logical_not(g)) for m, g in zip(ranked, gone)]
-        theta = state.theta
+        theta, new_kept = state.theta, count(new, scopes)
     else:
-        totals = np.array(offsets)
-        present = count(ranked, scopes)
         surplus = ops.maximum(present - target_count(sparsity, totals), 0)
-        new, theta = cond(
+        new, theta, surplus = cond(
             ops.any(surplus > 0),
             lambda: _drop(config, keys, ranked, scopes, state.theta, present, surplus, totals),
-            lambda: (list(ranked), state.theta),
+            lambda: (list(ranked), state.theta, surplus),
         )
-        new = list(new)
-    new_kept = count(new, scopes)
+        new, new_kept = list(new), present - surplus
     survives = _survives_above(config, weights, scopes, sparsity, state)
     after = State(theta, new_kept, state.scheduled + kept - new_kept, shed, survives)
     return new, after
@@ -127,21 +129,28 @@ def _drop(
     present: Any,
     surplus: Any,
     totals: np.ndarray,
-) -> tuple[list[Any], Any]:
+) -> tuple[list[Any], Any, Any]:
+    """Masks without the `surplus` smallest, the threshold, and how many went in the end."""
     # What was gone before has the key -1 and counts among the smallest.
-    n = ops.where(surplus > 0, totals.astype("int32") - present + surplus, 0)
-    gone = smallest(keys, scopes, n)
+    gone_before = ops.convert_to_tensor(totals.astype("int32")) - present
+    gone = smallest(keys, scopes, ops.where(surplus > 0, gone_before + surplus, 0))
     new = [ops.logical_and(m, ops.logical_not(g)) for m, g in zip(masks, gone)]
     if not config.criterion.grows_threshold:
-        return new, theta
+        return new, theta, surplus
     largest = _largest(gone, keys, scopes)
     # A diverged net: infinite or NaN weights would have to go, which says nothing about them.
     sound = largest < INF_KEY
-    new = [ops.where(sound[s], a, m) for a, m, s in zip(new, masks, scopes)]
+    new = list(
+        cond(
+            ops.all(sound),
+            lambda: new,
+            lambda: [ops.where(sound[s], a, m) for a, m, s in zip(new, masks, scopes)],
+        )
+    )
     if config.grow_threshold:
         reached = float_of(ops.maximum(largest, 0))
         theta = ops.where(ops.logical_and(sound, reached > theta), reached, theta)
-    return new, theta
+    return new, theta, ops.where(sound, surplus, 0)
 
 
 def _largest(chosen: Sequence[Any], keys: Sequence[Any], scopes: Sequence[int]) -> Any:
@@ -152,7 +161,11 @@ def _largest(chosen: Sequence[Any], keys: Sequence[Any], scopes: Sequence[int]) 
 
 
 def _survives_above(
-    config: PruningConfig, weights: Sequence[Any], scopes: Sequence[int], sparsity: Any, state: State
+    config: PruningConfig,
+    weights: Sequence[Any],
+    scopes: Sequence[int],
+    sparsity: Any,
+    state: State,
 ) -> Any:
     decay = config.weight_decay
     if decay is None:
@@ -162,7 +175,8 @@ def _survives_above(
     keys = [bits(live(w)) for w in weights]
     totals = np.zeros(max(scopes) + 1, np.int32)
     np.add.at(totals, list(scopes), [int(np.prod(k.shape)) for k in keys])
-    cut = threshold(keys, scopes, totals - target_count(sparsity, totals))[0]
+    below = ops.convert_to_tensor(totals) - target_count(sparsity, totals)
+    cut = threshold(keys, scopes, below)[0]
     return float_of(ops.clip(cut, 0, INF_KEY))
 
 

@@ -114,7 +114,9 @@ class Block(Granularity):
         _whole("Block a", self.a)
         _whole("Block b", self.b)
         if self.pooling not in POOLINGS:
-            raise ValueError(f"Block pooling: expected one of {POOLINGS}, received {self.pooling!r}")
+            raise ValueError(
+                f"Block pooling: expected one of {POOLINGS}, received {self.pooling!r}"
+            )
 
     def _cuts(self, axes: Axes) -> list[tuple[int | None, int, str]]:
         cuts = [(axes.input, self.a, "input"), (axes.output, self.b, "output")]
@@ -137,7 +139,7 @@ class Block(Granularity):
 
     def _split(self, x: Any, axes: Axes) -> tuple[Any, list[int]]:
         """`x` with each cut axis as (blocks, size), and the positions of the size axes."""
-        sizes = []
+        sizes: list[int] = []
         # From the last axis to the first, so that an axis' number still holds when it is split.
         for axis, size, _ in sorted(self._cuts(axes), key=lambda c: -(c[0] or 0)):
             assert axis is not None

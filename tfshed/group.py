@@ -109,11 +109,19 @@ class PruningGroup:
 
     def _adopt(self) -> None:
         """Takes threshold and target over from the group that pruned these kernels before."""
-        before = {id(g): g for g, _ in (getattr(k.variable, "_tfshed", (None, 0)) for k in self.kernels)}
+        before = {
+            id(g): g for g, _ in (getattr(k.variable, "_tfshed", (None, 0)) for k in self.kernels)
+        }
         old = next(iter(before.values())) if len(before) == 1 else None
-        if old is None or old.config.key() != self.config.key() or len(old.kernels) != len(self.kernels):
+        if (
+            old is None
+            or old.config.key() != self.config.key()
+            or len(old.kernels) != len(self.kernels)
+        ):
             return
-        for mine, theirs in zip(self.state_variables[len(self.masks) :], old.state_variables[len(old.masks) :]):
+        for mine, theirs in zip(
+            self.state_variables[len(self.masks) :], old.state_variables[len(old.masks) :]
+        ):
             if mine is not self.step:
                 mine.assign(to_numpy(theirs))
         for mine, theirs in zip(self.masks, old.masks):
@@ -121,7 +129,14 @@ class PruningGroup:
 
     @property
     def state_variables(self) -> list[Any]:
-        return [*self.masks, self.threshold, self.target, self.step, self.counts, self.survives_above]
+        return [
+            *self.masks,
+            self.threshold,
+            self.target,
+            self.step,
+            self.counts,
+            self.survives_above,
+        ]
 
     def prune(self, step: Any, fresh: Any = None) -> list[Any]:
         """The masks after the schedule's update for `step`, if one is due; writes all else.
@@ -174,16 +189,16 @@ class PruningGroup:
             theta = ops.where(look, live(self.threshold), 0.0)
         for kernel, variable, mask, scope in zip(self.kernels, self.masks, masks, self.scopes):
             limit = None if theta is None else theta[scope]
-            mask, weight = engine.shed(
-                self.config, live(kernel.variable), mask, limit, kernel.axes
-            )
+            mask, weight = engine.shed(self.config, live(kernel.variable), mask, limit, kernel.axes)
             variable.assign(mask)
             kernel.variable.assign(weight)
 
     def zero(self) -> None:
         """Writes exact zeros under the masks once more."""
         for kernel, mask in zip(self.kernels, self.masks):
-            _, weight = engine.shed(self.config, live(kernel.variable), live(mask), None, kernel.axes)
+            _, weight = engine.shed(
+                self.config, live(kernel.variable), live(mask), None, kernel.axes
+            )
             kernel.variable.assign(weight)
 
     def mask_of(self, i: int) -> Any:
@@ -197,7 +212,9 @@ class PruningGroup:
         kernel, config = self.kernels[i], self.config
         if config.weight_decay is not None:
             weight, above = live(kernel.variable), live(self.survives_above)[self.scopes[i]]
-            grad = grad + config.weight_decay.gradient(weight, above, config.granularity, kernel.axes)
+            grad = grad + config.weight_decay.gradient(
+                weight, above, config.granularity, kernel.axes
+            )
         if masked:
             keep = config.granularity.spread(mask, tuple(kernel.variable.shape), kernel.axes)
             grad = ops.where(keep, grad, ops.zeros((), dtype=grad.dtype))

@@ -6,6 +6,7 @@ compiled step, on every backend and every replica; and what it keeps is saved wi
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,8 +33,8 @@ class PruningOptimizer(keras.optimizers.Optimizer):
 
     Args:
         inner_optimizer: a Keras optimizer, or its name.
-        prune: a model (or layer) from `tfshed.prune_low_magnitude`; its kernels are looked up when
-            the optimizer is built.
+        prune: a model (layer, list of layers) from `tfshed.prune_low_magnitude`; its kernels are
+            looked up when the optimizer is built. Or a list of `PruningGroup`.
         mask_gradients: whether the inner optimizer sees zero gradients for pruned weights. "auto"
             (default): only where it mixes elements (clipnorm, global_clipnorm, Adafactor, Lamb,
             Muon), since otherwise it changes nothing.
@@ -46,12 +47,12 @@ class PruningOptimizer(keras.optimizers.Optimizer):
             trainable here. TypeError: no optimizer, or `prune` nothing that was wrapped.
 
     >>> import keras, tfshed
-    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
-    >>> model = tfshed.prune_low_magnitude(model, tfshed.ConstantSparsity(0.5, 0))
+    >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="head")], name="net")
+    >>> model = tfshed.prune_low_magnitude(net, tfshed.ConstantSparsity(0.5, 0))
     >>> optimizer = tfshed.PruningOptimizer("sgd", model)
     >>> optimizer.build(model.trainable_variables)
     >>> [kernel.path for kernel in optimizer.groups[0].kernels]
-    ['dense/kernel']
+    ['net/head/kernel']
     """
 
     def __init__(
@@ -70,7 +71,9 @@ class PruningOptimizer(keras.optimizers.Optimizer):
                 "LossScaleOptimizer(PruningOptimizer(...))."
             )
         if isinstance(inner, PruningOptimizer):
-            raise ValueError("inner_optimizer: expected one that does not prune, received a PruningOptimizer")
+            raise ValueError(
+                "inner_optimizer: expected one that does not prune, received a PruningOptimizer"
+            )
         if mask_gradients not in (True, False, "auto"):
             raise ValueError(
                 f'mask_gradients: expected True, False or "auto", received {mask_gradients!r}'
@@ -96,7 +99,11 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         object.__setattr__(
             self,
             "_slots",
-            {self._var_key(k.variable): (g, i) for g in self.groups for i, k in enumerate(g.kernels)},
+            {
+                self._var_key(k.variable): (g, i)
+                for g in self.groups
+                for i, k in enumerate(g.kernels)
+            },
         )
         if not self.inner_optimizer.built:
             self.inner_optimizer.build(variables)
@@ -107,7 +114,9 @@ class PruningOptimizer(keras.optimizers.Optimizer):
     def _find_groups(self, variables: list[Any]) -> list[PruningGroup]:
         from tfshed.policies import groups_of
 
-        if self._prune is not None:
+        if isinstance(self._prune, list) and isinstance(self._prune[0], PruningGroup):
+            groups = self._prune
+        elif self._prune is not None:
             groups = groups_of(self._prune)
         elif self._saved is not None:
             groups = [_from_config(g, variables) for g in self._saved]
@@ -151,12 +160,16 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         variables = list(trainable_variables or self._trainable_variables)
         step = ops.cast(self.inner_optimizer.iterations, "int32") + 1
         before = {id(g): g.prune(step) for g in self.groups if g.config.monotone}
-        self.inner_optimizer.apply(self._gradients(list(grads), variables, before), trainable_variables)
+        self.inner_optimizer.apply(
+            self._gradients(list(grads), variables, before), trainable_variables
+        )
         for group in self.groups:
             masks = before.get(id(group))
             group.shed(step, masks if masks is not None else group.prune(step))
 
-    def _gradients(self, grads: list[Any], variables: list[Any], masks: dict[int, Any]) -> list[Any]:
+    def _gradients(
+        self, grads: list[Any], variables: list[Any], masks: dict[int, Any]
+    ) -> list[Any]:
         inner = self.inner_optimizer
         masked = self.mask_gradients
         if masked == "auto":
@@ -215,7 +228,11 @@ def _from_config(saved: dict[str, Any], variables: list[Any]) -> PruningGroup:
     for entry in saved["kernels"]:
         variable = variables[entry["index"]] if entry["index"] < len(variables) else None
         if variable is None or list(variable.shape) != list(entry["shape"]):
-            found = "no such variable" if variable is None else f"{variable.path} {tuple(variable.shape)}"
+            found = (
+                "no such variable"
+                if variable is None
+                else f"{variable.path} {tuple(variable.shape)}"
+            )
             raise ValueError(
                 f"pruning state: expected trainable variable {entry['index']} to be {entry['path']} "
                 f"{tuple(entry['shape'])}, found {found}"
@@ -223,7 +240,9 @@ def _from_config(saved: dict[str, Any], variables: list[Any]) -> PruningGroup:
         kernels.append(Kernel(variable, Axes(*entry["axes"]), entry["path"]))
     config = keras.saving.deserialize_keras_object(saved["config"])
     if not isinstance(config, PruningConfig):
-        raise ValueError(f"pruning state: expected a PruningConfig, received {type(config).__name__}")
+        raise ValueError(
+            f"pruning state: expected a PruningConfig, received {type(config).__name__}"
+        )
     return PruningGroup(config, kernels)
 
 
@@ -234,9 +253,48 @@ def pruning_optimizer(optimizer: Any) -> PruningOptimizer | None:
     return optimizer
 
 
-def wrap_optimizer(optimizer: Any, prune: Any) -> Any:
-    """The optimizer with a `PruningOptimizer` in it, inside any loss scaling."""
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        optimizer.inner_optimizer = PruningOptimizer(optimizer.inner_optimizer, prune)
-        return optimizer
-    return PruningOptimizer(optimizer, prune)
+def wrap_optimizer(model: Any, prune: Any) -> PruningOptimizer:
+    """Puts a `PruningOptimizer` around a compiled model's optimizer, inside any loss scaling.
+
+    Args:
+        model: compiled.
+        prune: what `PruningOptimizer` takes.
+    """
+    outer = model.optimizer
+    # Else the masks of a mirrored variable would be on one device only.
+    with strategy_scope(model):
+        if isinstance(outer, keras.optimizers.LossScaleOptimizer):
+            found = PruningOptimizer(outer.inner_optimizer, prune)
+            if model.built:
+                found.build(model.trainable_variables)
+            outer.inner_optimizer = found
+        else:
+            found = PruningOptimizer(outer, prune)
+            if model.built:
+                found.build(model.trainable_variables)
+            _set_optimizer(model, found)
+    model.train_function = None
+    return found
+
+
+def unwrap_optimizer(model: Any) -> None:
+    """Gives a compiled model its own optimizer back; does nothing if it does not prune."""
+    found = pruning_optimizer(getattr(model, "optimizer", None))
+    if found is None:
+        return
+    if model.optimizer is found:
+        _set_optimizer(model, found.inner_optimizer)
+    else:
+        model.optimizer.inner_optimizer = found.inner_optimizer
+    model.train_function = None
+
+
+def _set_optimizer(model: Any, optimizer: Any) -> None:
+    model.optimizer = optimizer
+    # `.keras` saves the optimizer of this config; a step traced before has the old one.
+    model._compile_config.config["optimizer"] = optimizer
+
+
+def strategy_scope(model: Any) -> Any:
+    strategy = getattr(model, "distribute_strategy", None)
+    return strategy.scope() if strategy is not None else contextlib.nullcontext()

@@ -37,8 +37,10 @@ class PrunableLayer(abc.ABC):
     >>> class Scaled(keras.layers.Layer, tfshed.PrunableLayer):
     ...     def build(self, shape):
     ...         self.table = self.add_weight(shape=(shape[-1], 2), name="table")
+    ...
     ...     def call(self, x):
     ...         return x @ self.table
+    ...
     ...     def get_prunable_weights(self):
     ...         return [self.table]
     """
@@ -174,7 +176,9 @@ class Selection:
                 try:
                     re.compile(pattern)
                 except re.error as error:
-                    raise ValueError(f"select: expected a regex, received {pattern!r}: {error}") from None
+                    raise ValueError(
+                        f"select: expected a regex, received {pattern!r}: {error}"
+                    ) from None
         self.used: set[int] = set()
 
     def decide(self, candidate: Candidate, explicit: bool) -> tuple[bool, str]:
@@ -190,11 +194,20 @@ class Selection:
             if verdict is None:
                 continue
             self.used.add(i)
-            name = repr(pattern) if isinstance(pattern, str) else getattr(pattern, "__name__", "callable")
-            logger.info("select: %s %s by rule %s", kernel.path, "pruned" if verdict else "left", name)
+            name = (
+                repr(pattern)
+                if isinstance(pattern, str)
+                else getattr(pattern, "__name__", "callable")
+            )
+            logger.info(
+                "select: %s %s by rule %s", kernel.path, "pruned" if verdict else "left", name
+            )
             return bool(verdict), f"rule {name}"
         if candidate.off_by_default and not explicit:
-            return False, f"{candidate.off_by_default}: off by default, select it by name to prune it"
+            return (
+                False,
+                f"{candidate.off_by_default}: off by default, select it by name to prune it",
+            )
         return True, ""
 
     def check_used(self, seen: Sequence[Candidate]) -> None:
@@ -249,7 +262,9 @@ def choose(
             pruned, reason = False, why
         if pruned:
             chosen.append(i)
-        rows.append(Choice(candidate.kernel.path, type(candidate.owner).__name__, shape, pruned, reason))
+        rows.append(
+            Choice(candidate.kernel.path, type(candidate.owner).__name__, shape, pruned, reason)
+        )
     return found, chosen, rows
 
 

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 from keras.src.models.functional import Functional
 
+from tfshed import criteria
+from tfshed._backend import to_numpy
 from tfshed.config import PruningConfig
 from tfshed.granularity import Block, Granularity, NxM
 from tfshed.group import Kernel
-from tfshed.optimizer import pruning_optimizer
+from tfshed.optimizer import unwrap_optimizer
 from tfshed.policies import Choice, PruningPolicy, Selection, candidates, choose
 from tfshed.regularization import SelectiveWeightDecay
 from tfshed.schedules import ConstantSparsity
@@ -76,15 +79,18 @@ def prune_low_magnitude(
             been changed then.
 
     >>> import keras, tfshed
-    >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4), keras.layers.ReLU()])
+    >>> layers = [
+    ...     keras.Input((8,)),
+    ...     keras.layers.Dense(4, name="hidden"),
+    ...     keras.layers.ReLU(name="relu"),
+    ... ]
+    >>> net = keras.Sequential(layers)
     >>> schedule = tfshed.ExponentialDecay(0.85, time_constant=300, end_step=3500)
     >>> [layer.name for layer in tfshed.prune_low_magnitude(net, schedule).layers]
-    ['prune_low_magnitude_dense', 're_lu']
+    ['prune_low_magnitude_hidden', 'relu']
     """
     if pruning_schedule is None:
         pruning_schedule = ConstantSparsity(0.5, 0)
-    from tfshed import criteria
-
     config = PruningConfig(
         schedule=pruning_schedule,
         scope=scope,
@@ -144,7 +150,9 @@ def _check_schedule(schedule: Any) -> None:
             f"{schedule!r}, which fails at step 0: {error}"
         ) from error
     if not 0.0 <= sparsity < 1.0:
-        raise ValueError(f"pruning_schedule: expected a sparsity in [0, 1), received {sparsity} at step 0")
+        raise ValueError(
+            f"pruning_schedule: expected a sparsity in [0, 1), received {sparsity} at step 0"
+        )
 
 
 def _granularity(
@@ -168,7 +176,9 @@ def _granularity(
     return Block(*size, pooling=pooling, pad=True) if size != (1, 1) else granularity
 
 
-def _wrap(layer: Any, config: PruningConfig, selection: Selection, explicit: bool, **kwargs: Any) -> Any:
+def _wrap(
+    layer: Any, config: PruningConfig, selection: Selection, explicit: bool, **kwargs: Any
+) -> Any:
     """The layer wrapped, or itself where nothing in it is to be pruned."""
     if isinstance(layer, PruneLowMagnitude):
         return layer
@@ -205,8 +215,10 @@ def _prune_model(model: Any, config: PruningConfig, selection: Selection) -> Any
         selection.check_used(candidates(model))
         if not any(r.pruned for r in rows):
             left = "; ".join(f"{r.path}: {r.reason}" for r in rows) or "the model has no kernels"
-            raise ValueError(f"to_prune: expected a kernel to prune in {model.name}, found none: {left}")
-        _check_finite(model, rows)
+            raise ValueError(
+                f"to_prune: expected a kernel to prune in {model.name}, found none: {left}"
+            )
+        check_finite(model, rows)
     if selection.policy is not None:
         selection.policy.ensure_model_supports_pruning(model)
     if subclassed:
@@ -220,16 +232,14 @@ def _prune_model(model: Any, config: PruningConfig, selection: Selection) -> Any
     return pruned
 
 
-def _check_finite(model: Any, rows: list[Choice]) -> None:
-    from tfshed._backend import to_numpy
-
-    import numpy as np
-
+def check_finite(model: Any, rows: list[Choice]) -> None:
+    """Raises ValueError if a kernel that is to be pruned holds NaN or infinity."""
     pruned = {r.path for r in rows if r.pruned}
     bad = [
         c.kernel.path
         for c in candidates(model)
-        if c.kernel.path in pruned and not np.isfinite(to_numpy(c.kernel.variable).astype("float32")).all()
+        if c.kernel.path in pruned
+        and not np.isfinite(to_numpy(c.kernel.variable).astype("float32")).all()
     ]
     if bad:
         raise ValueError(f"to_prune: expected finite weights, received NaN or infinity in {bad}")
@@ -315,10 +325,10 @@ def strip_pruning(model: Any) -> Any:
         TypeError: not a Keras model.
 
     >>> import keras, tfshed
-    >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="head")])
     >>> pruned = tfshed.prune_low_magnitude(net, tfshed.ConstantSparsity(0.5, 0))
     >>> [layer.name for layer in tfshed.strip_pruning(pruned).layers]
-    ['dense']
+    ['head']
     """
     _check_layer(model)
     if not isinstance(model, keras.Model):
@@ -332,21 +342,9 @@ def strip_pruning(model: Any) -> Any:
     if not _can_clone(model):
         for layer in model._flatten_layers(include_self=True, recursive=True):
             layer.__dict__.pop("_tfshed_declared", None)
-        _unwrap_optimizer(model)
+        unwrap_optimizer(model)
         return model
     return clone(model, lambda x: x.layer if isinstance(x, PruneLowMagnitude) else x)
-
-
-def _unwrap_optimizer(model: Any) -> None:
-    optimizer = pruning_optimizer(getattr(model, "optimizer", None))
-    if optimizer is None:
-        return
-    if model.optimizer is optimizer:
-        model.optimizer = optimizer.inner_optimizer
-    else:
-        model.optimizer.inner_optimizer = optimizer.inner_optimizer
-    model._compile_config.config["optimizer"] = model.optimizer
-    model.train_function = None
 
 
 class prune_scope:

@@ -48,7 +48,9 @@ class SelectiveWeightDecay:
             raise ValueError(f"rate: expected a finite number >= 0, received {rate!r}")
         # JSON turns the keys into text.
         table = {int(k): float(v) for k, v in (multipliers or DEFAULT_MULTIPLIERS).items()}
-        if sorted(table) != list(range(len(table))) or any(not 0 <= v < math.inf for v in table.values()):
+        if sorted(table) != list(range(len(table))) or any(
+            not 0 <= v < math.inf for v in table.values()
+        ):
             raise ValueError(
                 f"multipliers: expected a factor >= 0 for every L0 from 0 on, received {multipliers!r}"
             )

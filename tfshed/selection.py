@@ -82,6 +82,7 @@ def threshold(keys: Sequence[Any], scopes: Sequence[int], n: Any) -> tuple[Any, 
     [[3], [3], [1]]
     """
     totals = _totals(keys, scopes).astype("float32")
+    keys = [ops.convert_to_tensor(k, dtype="int32") for k in keys]
     n = ops.convert_to_tensor(n, dtype="int32")
     sample, lengths = _sample(keys, scopes)
     ranks = ops.cast(n, "float32") * (lengths / totals).astype("float32")
@@ -110,7 +111,9 @@ def threshold(keys: Sequence[Any], scopes: Sequence[int], n: Any) -> tuple[Any, 
         ops.where(n > 0, ops.convert_to_tensor(totals.astype("int32")), like),
     )
 
-    def unfinished(step: Any, guess: Any, slope: Any, lo: Any, hi: Any, c_lo: Any, c_hi: Any) -> Any:
+    def unfinished(
+        step: Any, guess: Any, slope: Any, lo: Any, hi: Any, c_lo: Any, c_hi: Any
+    ) -> Any:
         return ops.any(ops.logical_and(c_hi > n, lo < hi - 1))
 
     def narrow(step: Any, guess: Any, slope: Any, lo: Any, hi: Any, c_lo: Any, c_hi: Any) -> Any:
@@ -127,8 +130,9 @@ def threshold(keys: Sequence[Any], scopes: Sequence[int], n: Any) -> tuple[Any, 
         up, down = ops.logical_and(open_, ops.logical_not(enough)), ops.logical_and(open_, enough)
         lo, c_lo = ops.where(up, guess, lo), ops.where(up, counted, c_lo)
         hi, c_hi = ops.where(down, guess, hi), ops.where(down, counted, c_hi)
-        # Clipped before the cast: float32 cannot hold INT32_MAX itself.
-        move = ops.clip(ops.cast(n - counted, "float32") / slope, -(2.0**30), 2.0**30)
+        # To the middle of the gap behind the n-th key. Clipped before the cast, since float32 cannot
+        # hold INT32_MAX itself.
+        move = ops.clip((ops.cast(n - counted, "float32") + 0.5) / slope, -(2.0**30), 2.0**30)
         secant = guess + ops.cast(ops.round(move), "int32")
         inside = ops.logical_and(secant > lo, secant < hi)
         # `hi - lo` would overflow while both are at their ends.
@@ -178,11 +182,21 @@ def _first_ties(keys: Sequence[Any], scopes: Sequence[int], cut: Any, ties: Any)
     chosen = []
     seen: dict[int, Any] = {}
     for k, s in zip(keys, scopes):
-        tied = ops.cast(ops.reshape(k == cut[s], (-1,)), "int32")
-        before = seen.get(s, 0)
-        rank = ops.cumsum(tied) + before
-        seen[s] = before + ops.sum(tied)
-        first = ops.logical_and(tied > 0, rank <= ties[s])
+        rows = ops.reshape(k, (-1, k.shape[-1])) if len(k.shape) else ops.reshape(k, (1, 1))
+        tied = rows == cut[s]
+        in_row = ops.sum(ops.cast(tied, "int32"), axis=-1)
+        before = seen.get(s, 0) + ops.cumsum(in_row) - in_row
+        seen[s] = seen.get(s, 0) + ops.sum(in_row)
+        taken = ops.maximum(ops.minimum(ties[s] - before, in_row), 0)
+        # A running count over a whole kernel would cost more than all passes before it. Rows are
+        # taken whole or not at all but for one: only there is the place within the row looked up.
+        partly = ops.logical_and(taken > 0, taken < in_row)
+        row = ops.argmax(ops.cast(partly, "int32"))
+        rank = ops.cumsum(ops.cast(ops.take(tied, row, axis=0), "int32"))
+        columns = ops.sum(ops.cast(rank <= ops.take(taken, row), "int32"))
+        whole = ops.where(taken > 0, rows.shape[-1], 0)
+        limit = ops.expand_dims(ops.where(partly, columns, whole), -1)
+        first = ops.logical_and(tied, ops.arange(rows.shape[-1], dtype="int32") < limit)
         chosen.append(ops.logical_or(k < cut[s], ops.reshape(first, k.shape)))
     return chosen
 

@@ -56,8 +56,12 @@ class PruneLowMagnitude(keras.layers.Wrapper):
             raise TypeError(f"config: expected a tfshed PruningConfig, received {config!r}")
         # Keras asks call and build for their signatures: those of the wrapped layer, so that
         # several inputs, masks, initial states and `training` go through by name.
-        object.__setattr__(self, "call", functools.wraps(layer.call)(functools.partial(_call, self)))
-        super().__init__(layer, name=name or PREFIX + layer.name, dtype=layer.dtype_policy, **kwargs)
+        object.__setattr__(
+            self, "call", functools.wraps(layer.call)(functools.partial(_call, self))
+        )
+        super().__init__(
+            layer, name=name or PREFIX + layer.name, dtype=layer.dtype_policy, **kwargs
+        )
         object.__setattr__(self, "build", functools.wraps(layer.build)(self.build))
         self.config = config
         object.__setattr__(self, "_kernels", None)
