@@ -66,8 +66,8 @@ class UpdatePruningStep(keras.callbacks.Callback):
                 self._warn(
                     "below",
                     f"the net has shed itself below its final target: keep-ratio {rho:.4f}, target "
-                    f"{1.0 - final:.4f}. A lower learning rate or momentum, or grow_threshold=False, "
-                    "sheds less.",
+                    f"{1.0 - final:.4f}. A lower learning rate or momentum, or "
+                    "grow_threshold=False, sheds less.",
                 )
             for kernel, n in zip(group.kernels, kept):
                 if n == 0:

@@ -136,7 +136,7 @@ def get(criterion: str | Criterion, seed: int = 0) -> Criterion:
     >>> criteria.get("biggest")
     Traceback (most recent call last):
     ...
-    ValueError: criterion: expected "magnitude", "random" or a tfshed.criteria.Criterion, received 'biggest'
+    ValueError: criterion: expected "magnitude", "random" or a ..., received 'biggest'
     """
     if isinstance(criterion, Criterion):
         return criterion

@@ -21,7 +21,7 @@ from tfshed._backend import bits, cond, float_of, live
 from tfshed.config import PruningConfig
 from tfshed.criteria import INF_KEY
 from tfshed.granularity import Axes
-from tfshed.selection import count, smallest, smallest_per_group, threshold
+from tfshed.selection import count, largest, smallest, smallest_per_group, threshold
 
 
 class State(NamedTuple):
@@ -137,9 +137,9 @@ def _drop(
     new = [ops.logical_and(m, ops.logical_not(g)) for m, g in zip(masks, gone)]
     if not config.criterion.grows_threshold:
         return new, theta, surplus
-    largest = _largest(gone, keys, scopes)
+    top = _largest(gone, keys, scopes)
     # A diverged net: infinite or NaN weights would have to go, which says nothing about them.
-    sound = largest < INF_KEY
+    sound = top < INF_KEY
     new = list(
         cond(
             ops.all(sound),
@@ -148,14 +148,14 @@ def _drop(
         )
     )
     if config.grow_threshold:
-        reached = float_of(ops.maximum(largest, 0))
+        reached = float_of(ops.maximum(top, 0))
         theta = ops.where(ops.logical_and(sound, reached > theta), reached, theta)
     return new, theta, ops.where(sound, surplus, 0)
 
 
 def _largest(chosen: Sequence[Any], keys: Sequence[Any], scopes: Sequence[int]) -> Any:
     """The largest chosen key of each scope, -1 where none is."""
-    each = [ops.max(ops.where(c, k, -1)) for c, k in zip(chosen, keys)]
+    each = [largest(ops.where(c, k, -1)) for c, k in zip(chosen, keys)]
     by_scope = [[x for x, t in zip(each, scopes) if t == s] for s in range(max(scopes) + 1)]
     return ops.stack([ops.max(ops.stack(row)) for row in by_scope])
 

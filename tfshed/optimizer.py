@@ -29,7 +29,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
 
     `tfshed.UpdatePruningStep` puts it around the compiled optimizer; a custom training loop makes
     it itself. Inside a `LossScaleOptimizer` it belongs around the innermost one, so that a skipped
-    step is no pruning step. It counts optimizer steps, not the micro-steps of gradient accumulation.
+    step is no pruning step. It counts optimizer steps, not micro-steps of gradient accumulation.
 
     Args:
         inner_optimizer: a Keras optimizer, or its name.
@@ -91,9 +91,10 @@ class PruningOptimizer(keras.optimizers.Optimizer):
 
     @tracking.no_automatic_dependency_tracking
     def build(self, variables: Sequence[Any]) -> None:
-        if self.built:
-            return
         variables = list(variables)
+        # Keras' HDF5 loader builds optimizers with no variables at all: wait for the real ones.
+        if self.built or (not variables and self._prune is None):
+            return
         object.__setattr__(self, "_keys", {self._var_key(v): i for i, v in enumerate(variables)})
         object.__setattr__(self, "groups", self._find_groups(variables))
         object.__setattr__(
@@ -234,8 +235,8 @@ def _from_config(saved: dict[str, Any], variables: list[Any]) -> PruningGroup:
                 else f"{variable.path} {tuple(variable.shape)}"
             )
             raise ValueError(
-                f"pruning state: expected trainable variable {entry['index']} to be {entry['path']} "
-                f"{tuple(entry['shape'])}, found {found}"
+                f"pruning state: expected trainable variable {entry['index']} to be "
+                f"{entry['path']} {tuple(entry['shape'])}, found {found}"
             )
         kernels.append(Kernel(variable, Axes(*entry["axes"]), entry["path"]))
     config = keras.saving.deserialize_keras_object(saved["config"])

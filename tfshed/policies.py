@@ -57,7 +57,7 @@ class PruningPolicy(abc.ABC):
     def allow_pruning(self, layer: Any) -> bool:
         """Whether this layer may be pruned."""
 
-    def ensure_model_supports_pruning(self, model: Any) -> None:
+    def ensure_model_supports_pruning(self, model: Any) -> None:  # noqa: B027
         """Raises ValueError if the model as a whole does not suit the policy's purpose."""
 
 
@@ -161,7 +161,8 @@ class Selection:
     def __init__(self, select: Select = None, policy: PruningPolicy | None = None):
         if policy is not None and not hasattr(policy, "allow_pruning"):
             raise ValueError(
-                f"pruning_policy: expected a PruningPolicy, an object with allow_pruning(layer), received {policy!r}"
+                "pruning_policy: expected a PruningPolicy, an object with "
+                f"allow_pruning(layer), received {policy!r}"
             )
         self.policy = policy
         self.rules: list[Rule] = []
@@ -219,8 +220,8 @@ class Selection:
                     continue  # an earlier rule decided about all of them
                 near = difflib.get_close_matches(pattern, paths, n=3, cutoff=0.3)
                 raise ValueError(
-                    f"select: expected a pattern that matches a kernel, received {pattern!r}, which "
-                    f"matches none of {len(paths)}. "
+                    f"select: expected a pattern that matches a kernel, received {pattern!r}, "
+                    f"which matches none of {len(paths)}. "
                     + (f"Nearest: {near}. " if near else f"Kernels: {paths[:10]}. ")
                     + "Patterns are searched in kernel paths."
                 )

@@ -1,4 +1,4 @@
-"""`prune_low_magnitude` and `strip_pruning`: declare what is pruned, and take the declaration off."""
+"""`prune_low_magnitude` and `strip_pruning`: declare what is pruned, and take that off."""
 
 from __future__ import annotations
 
@@ -131,11 +131,12 @@ def _check_layer(to_prune: Any) -> None:
     if "tf_keras" in names:
         raise TypeError(
             f"to_prune: expected a Keras 3 model or layer, received the Keras 2 {kind.__name__} of "
-            "tf_keras. Prune it with tensorflow_model_optimization, or build it with `import keras`."
+            "tf_keras. Prune it with tensorflow_model_optimization, or build it with "
+            "`import keras`."
         )
     raise TypeError(
-        f"to_prune: expected a Keras model, a Keras layer or a list of layers, received {kind.__module__}"
-        f".{kind.__name__}"
+        "to_prune: expected a Keras model, a Keras layer or a list of layers, received "
+        f"{kind.__module__}.{kind.__name__}"
     )
 
 
@@ -207,8 +208,8 @@ def _prune_model(model: Any, config: PruningConfig, selection: Selection) -> Any
     subclassed = not _can_clone(model)
     if not subclassed and not model.built:
         raise ValueError(
-            f"to_prune: expected a built model, received {model.name} without an input shape. Begin "
-            "it with keras.Input(shape), or call model.build(input_shape), or wrap its layers."
+            f"to_prune: expected a built model, received {model.name} without an input shape. "
+            "Begin it with keras.Input(shape), call model.build(input_shape), or wrap its layers."
         )
     if model.built:
         rows = report_rows(model, config, selection)
@@ -317,7 +318,7 @@ def strip_pruning(model: Any) -> Any:
         model: from `prune_low_magnitude`, trained or not.
 
     Returns:
-        A Sequential or functional model of the layers that were wrapped (the weights are shared, not
+        A Sequential or functional model of the layers that were wrapped (weights are shared, not
         copied), not compiled. A subclassed model comes back itself, its optimizer unwrapped. Zeros
         are exact zeros: keep them in later training with `tfshed.KeepZeros`.
 

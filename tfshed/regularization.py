@@ -52,7 +52,8 @@ class SelectiveWeightDecay:
             not 0 <= v < math.inf for v in table.values()
         ):
             raise ValueError(
-                f"multipliers: expected a factor >= 0 for every L0 from 0 on, received {multipliers!r}"
+                "multipliers: expected a factor >= 0 for every L0 from 0 on, received "
+                f"{multipliers!r}"
             )
         if threshold is not None and not (0 < threshold < math.inf):
             raise ValueError(f"threshold: expected None or a number > 0, received {threshold!r}")

@@ -21,6 +21,7 @@ from tfshed._backend import INT32_MAX, cond, while_loop
 
 # Keys in the sample of a single scope; several share twice as many, down to the least.
 SAMPLE, LEAST_SAMPLE = 8192, 512
+LANES = 32
 # So many secant steps are tried before plain bisection takes over: it needs 31 steps at most,
 # whatever the keys are, and the secant rule about 6 on the weights of a net.
 SECANT_STEPS = 10
@@ -42,7 +43,33 @@ def _per_scope(values: Sequence[Any], scopes: Sequence[int]) -> Any:
 
 def count(masks: Sequence[Any], scopes: Sequence[int]) -> Any:
     """Number of Trues by scope: int32 (number of scopes,)."""
-    return _per_scope([ops.sum(ops.cast(m, "int32")) for m in masks], scopes)
+    return _per_scope([_count(m) for m in masks], scopes)
+
+
+def _lanes(x: Any) -> tuple[Any, Any]:
+    """A tensor as (LANES, columns) and the rest: what a first pass reduces over its first axis.
+
+    XLA's CPU backend reduces to a scalar in one scalar loop; to a row it adds whole vectors.
+    """
+    flat = ops.reshape(x, (-1,))
+    even = int(flat.shape[0]) // LANES * LANES
+    return ops.reshape(flat[:even], (LANES, even // LANES)), flat[even:]
+
+
+def _count(mask: Any) -> Any:
+    head, rest = _lanes(mask)
+    # Floats in between (exact: at most LANES), or XLA would merge the two sums into one again.
+    columns = ops.cast(ops.sum(ops.cast(head, "float32"), axis=0), "int32")
+    return ops.sum(columns) + ops.sum(ops.cast(rest, "int32"))
+
+
+def largest(keys: Any) -> Any:
+    """The largest of int32 keys >= -1: int32 scalar; -1 if there are none."""
+    head, rest = _lanes(keys)
+    # The detour by -1, too, keeps XLA from merging the two.
+    columns = ops.max(head, axis=0) - 1
+    rest = ops.concatenate([columns, rest - 1, ops.full((1,), -2, dtype="int32")])
+    return ops.max(rest) + 1
 
 
 def _sample(keys: Sequence[Any], scopes: Sequence[int]) -> tuple[Any, np.ndarray]:
@@ -59,6 +86,11 @@ def _sample(keys: Sequence[Any], scopes: Sequence[int]) -> tuple[Any, np.ndarray
         rest = int(lengths.max() - length)
         padded.append(ops.concatenate([*row, ops.full((rest,), INT32_MAX, dtype="int32")]))
     return ops.sort(ops.stack(padded), axis=-1), lengths
+
+
+def _floats(values: np.ndarray) -> Any:
+    # Arithmetic between a tensor and a numpy array is not defined on every backend and device.
+    return ops.convert_to_tensor(values.astype("float32"))
 
 
 def threshold(keys: Sequence[Any], scopes: Sequence[int], n: Any) -> tuple[Any, Any, Any]:
@@ -85,18 +117,18 @@ def threshold(keys: Sequence[Any], scopes: Sequence[int], n: Any) -> tuple[Any, 
     keys = [ops.convert_to_tensor(k, dtype="int32") for k in keys]
     n = ops.convert_to_tensor(n, dtype="int32")
     sample, lengths = _sample(keys, scopes)
-    ranks = ops.cast(n, "float32") * (lengths / totals).astype("float32")
+    ranks = ops.cast(n, "float32") * _floats(lengths / totals)
     # Where the first guess will be wrong by: four standard deviations of a sample's rank.
-    margin = (2.0 * np.sqrt(lengths)).astype("float32")
+    margin, last = _floats(2.0 * np.sqrt(lengths)), _floats(lengths - 1)
 
     def at_rank(rank: Any) -> Any:
-        index = ops.clip(ops.floor(rank), np.zeros_like(margin), (lengths - 1).astype("float32"))
+        index = ops.maximum(ops.minimum(ops.floor(rank), last), 0.0)
         index = ops.expand_dims(ops.cast(index, "int32"), -1)
         return ops.squeeze(ops.take_along_axis(sample, index, axis=-1), -1)
 
     # The slope of the count near the guess, in ranks per key: the secant rule's second point.
     span = ops.cast(at_rank(ranks + margin) - at_rank(ranks - margin), "float32")
-    slope = (2.0 * margin * totals / lengths).astype("float32") / ops.maximum(span, 1.0)
+    slope = 2.0 * margin * _floats(totals / lengths) / ops.maximum(span, 1.0)
 
     # lo: count(keys <= lo) < n or n = 0;  hi: count(keys <= hi) >= n.
     like = ops.zeros_like(n)
@@ -130,8 +162,8 @@ def threshold(keys: Sequence[Any], scopes: Sequence[int], n: Any) -> tuple[Any, 
         up, down = ops.logical_and(open_, ops.logical_not(enough)), ops.logical_and(open_, enough)
         lo, c_lo = ops.where(up, guess, lo), ops.where(up, counted, c_lo)
         hi, c_hi = ops.where(down, guess, hi), ops.where(down, counted, c_hi)
-        # To the middle of the gap behind the n-th key. Clipped before the cast, since float32 cannot
-        # hold INT32_MAX itself.
+        # To the middle of the gap behind the n-th key. Clipped before the cast, since float32
+        # cannot hold INT32_MAX itself.
         move = ops.clip((ops.cast(n - counted, "float32") + 0.5) / slope, -(2.0**30), 2.0**30)
         secant = guess + ops.cast(ops.round(move), "int32")
         inside = ops.logical_and(secant > lo, secant < hi)

@@ -32,8 +32,8 @@ def sparsify(
 
     Args:
         model: a built Keras model or layer.
-        sparsity: float in [0, 1), the fraction of weights (blocks) that are zero afterwards. Weights
-            that are zero before count. `NxM` brings its own: any sparsity above 0 will do.
+        sparsity: float in [0, 1), the fraction of weights (blocks) that are zero afterwards; those
+            that were zero before count. `NxM` brings its own: any sparsity above 0 will do.
         scope: "global" (default) or "layer".
         criterion, granularity, select, seed: as in `tfshed.prune_low_magnitude`.
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from keras.src.backend.common import global_state
 
 from tfshed._backend import to_numpy
 from tfshed.config import PruningConfig
@@ -71,6 +72,11 @@ class PruneLowMagnitude(keras.layers.Wrapper):
         self.supports_masking = layer.supports_masking
         self.trainable = layer.trainable
         self.built = layer.built
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if _is_trained(global_state.get_global_attribute("current_call_ctx"), kwargs.get("training")):
+            self.check_pruned()
+        return super().__call__(*args, **kwargs)
 
     def build(self, *args: Any, **kwargs: Any) -> None:
         if not self.layer.built:
@@ -158,6 +164,20 @@ class PruneLowMagnitude(keras.layers.Wrapper):
 
 
 def _call(wrapper: PruneLowMagnitude, *args: Any, **kwargs: Any) -> Any:
-    if wrapper._get_call_context().get_value("training") is True:
-        wrapper.check_pruned()
     return wrapper.layer(*args, **kwargs)
+
+
+def _is_trained(outer: Any, training: Any) -> bool:
+    """Whether a call is one of training, from its argument and the call context around it."""
+    # Functional models pass the argument on to all their layers, whether these take it or not.
+    if training is not None or outer is None:
+        return training is True
+    if outer.get_value("training") is not True:
+        return False
+    # Keras' preprocessing layers have training=True as default, and leave it in the context for
+    # the layers after them although nobody trains.
+    return not any(
+        layer._call_signature.parameters["training"].default is True
+        for layer in outer.entry_layer._flatten_layers()
+        if layer._call_has_training_arg
+    )

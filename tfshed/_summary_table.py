@@ -1,0 +1,135 @@
+"""What `tfshed.summary` returns, and how it is printed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+SCOPES = {
+    "global": "one ranking over all kernels",
+    "layer": "each kernel to the sparsity by itself",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One kernel.
+
+    Attributes:
+        path, layer, shape: the variable's path, its layer's class, its shape.
+        weights, nonzero: int, how many there are and how many are not zero.
+        sparsity: float, the fraction of zeros.
+        keep_ratio: float, the fraction the mask keeps of weights or blocks; None: not pruned.
+        pruning: int, which declaration prunes it (in `Summary.declarations`); None: none does.
+        reason: why it is left alone; "" if pruned.
+    """
+
+    path: str
+    layer: str
+    shape: tuple[int, ...]
+    weights: int
+    nonzero: int
+    sparsity: float
+    keep_ratio: float | None
+    pruning: int | None
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Summary:
+    """What `summary` found; `str()` is the table.
+
+    Attributes:
+        name: the model's.
+        rows: list of `Row`, in the order of the layers.
+        declarations: list of dict, what each `prune_low_magnitude` came to: scope, criterion,
+            granularity, schedule, threshold, ..., kernels and weights it prunes.
+        weights, nonzero: int, over all kernels.
+        total_sparsity: float, the fraction of zeros in all kernels, pruned or not.
+        pruned_sparsity: float, the same in the kernels that are pruned; None: none is.
+    """
+
+    name: str
+    rows: list[Row]
+    declarations: list[dict[str, Any]]
+
+    @property
+    def weights(self) -> int:
+        return sum(row.weights for row in self.rows)
+
+    @property
+    def nonzero(self) -> int:
+        return sum(row.nonzero for row in self.rows)
+
+    @property
+    def total_sparsity(self) -> float:
+        return _sparsity(self.rows) or 0.0
+
+    @property
+    def pruned_sparsity(self) -> float | None:
+        return _sparsity([row for row in self.rows if row.pruning is not None])
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        rows = [{**dataclasses.asdict(row), "shape": list(row.shape)} for row in self.rows]
+        return {
+            "name": self.name,
+            "total_sparsity": self.total_sparsity,
+            "pruned_sparsity": self.pruned_sparsity,
+            "weights": self.weights,
+            "nonzero": self.nonzero,
+            "rows": rows,
+            "declarations": self.declarations,
+        }
+
+    def __repr__(self) -> str:
+        return (
+            f"<Summary of {self.name}: {len(self.rows)} kernels, {self.total_sparsity:.2%} zeros>"
+        )
+
+    def __str__(self) -> str:
+        head = ["kernel", "layer", "shape", "weights", "non-zero", "sparsity", "kept", "pruned"]
+        table = [head, *(_cells(row) for row in self.rows)]
+        total = ["total", "", "", f"{self.weights:,}", f"{self.nonzero:,}"]
+        table.append([*total, f"{self.total_sparsity:.2%}", "", ""])
+        widths = [max(len(line[i]) for line in table) for i in range(len(head))]
+        lines = [
+            "  ".join(
+                c.rjust(w) if 3 <= i <= 6 else c.ljust(w) for i, (c, w) in enumerate(zip(x, widths))
+            ).rstrip()
+            for x in table
+        ]
+        rule = "-" * max(len(line) for line in lines)
+        lines = [lines[0], rule, *lines[1:-1], rule, lines[-1]]
+        if self.pruned_sparsity is not None and any(row.pruning is None for row in self.rows):
+            lines.append(f"sparsity of the pruned kernels alone: {self.pruned_sparsity:.2%}")
+        for i, found in enumerate(self.declarations):
+            lines += ["", f"pruning {i}: {found['kernels']} kernels, {found['weights']:,} weights"]
+            lines += [f"  {line}" for line in _lines(found)]
+        return "\n".join([f"Sparsity of {self.name}", *lines])
+
+
+def _lines(declaration: dict[str, Any]) -> Iterator[str]:
+    get = declaration.__getitem__
+    yield f"scope: {get('scope')} ({SCOPES[get('scope')]})"
+    for name in ("criterion", "granularity", "schedule"):
+        yield f"{name}: {get(name)}"
+    grows = "grows with what is pruned" if get("grow_threshold") else "fixed"
+    first = f"{get('threshold'):g}, {grows}" if get("threshold") else "0, nothing is shed"
+    now = f"; now {get('threshold_now'):g}" if get("threshold_now") else ""
+    yield f"threshold: {first}{now}"
+    if get("target_now") is not None:
+        yield f"target keep-ratio now: {get('target_now'):.4g}"
+
+
+def _cells(row: Row) -> list[str]:
+    pruned = f"no: {row.reason}" if row.pruning is None else f"yes, pruning {row.pruning}"
+    kept = "" if row.keep_ratio is None else f"{row.keep_ratio:.2%}"
+    counts = [f"{row.weights:,}", f"{row.nonzero:,}", f"{row.sparsity:.2%}", kept]
+    return [row.path, row.layer, str(row.shape), *counts, pruned]
+
+
+def _sparsity(rows: list[Row]) -> float | None:
+    weights = sum(row.weights for row in rows)
+    return 1.0 - sum(row.nonzero for row in rows) / weights if weights else None
