@@ -147,7 +147,10 @@ class ControlProbe:
         self._least = max(int(np.float32(degenerate_below).view(np.int32)), 1)
 
     def due(self, step: int) -> bool:
-        return self._schedule is not None and asked(self._schedule, step)[0]
+        if self._schedule is None:
+            return False
+        # What is due before training is pruned in the first step.
+        return asked(self._schedule, step)[0] or (step == 1 and asked(self._schedule, 0)[0])
 
     def target_at(self, step: int) -> float:
         return 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from typing import Any
 
 import keras
@@ -18,7 +19,7 @@ from tfshed.optimizer import (
     wrap_optimizer,
 )
 from tfshed.policies import Selection, choose
-from tfshed.prune import declarations
+from tfshed.prune import declaring
 from tfshed.schedules import OneShot
 
 # A step no run comes to.
@@ -88,15 +89,20 @@ def ensure_pruning(model: Any) -> PruningOptimizer:
             f"expected a compiled model, received {model.name} without an optimizer: call "
             "model.compile(...) after prune_low_magnitude(...)"
         )
+    if pruning_optimizer(model.optimizer) is None:
+        if not any(True for _ in declaring(model)):
+            raise ValueError(
+                f"expected a model from tfshed.prune_low_magnitude(...), received {model.name}, "
+                "which declares nothing to prune"
+            )
+        wrap_optimizer(model, model)
     found = pruning_optimizer(model.optimizer)
-    if found is not None:
-        return found
-    if not any(True for _ in declarations(model)):
-        raise ValueError(
-            f"expected a model from tfshed.prune_low_magnitude(...), received {model.name}, "
-            "which declares nothing to prune"
-        )
-    return wrap_optimizer(model, model)
+    assert found is not None
+    if model.built:
+        found.build(model.trainable_variables)
+    for layer in declaring(model):
+        object.__setattr__(layer, "_model", weakref.ref(model))
+    return found
 
 
 class KeepZeros(keras.callbacks.Callback):
@@ -135,7 +141,7 @@ class KeepZeros(keras.callbacks.Callback):
         # Never due: nothing is pruned, and nothing is shed.
         never = OneShot(0.0, step=NEVER)
         config = PruningConfig(never, scope="layer", threshold=0.0)
-        found, chosen, _ = choose(model, config, self._selection)
+        found, chosen, _ = choose(model, config, self._selection, explicit=True)
         kernels = [found[i].kernel for i in chosen if not to_numpy(found[i].kernel.variable).all()]
         if not kernels:
             raise ValueError(

@@ -76,11 +76,12 @@ class PruningConfig:
         self._check_threshold(put)
         if (
             isinstance(self.shed_every, bool)
-            or int(self.shed_every) != self.shed_every
-            or (self.shed_every < 1)
+            or not isinstance(self.shed_every, (int, np.integer))
+            or self.shed_every < 1
         ):
             raise ValueError(f"shed_every: expected an int >= 1, received {self.shed_every!r}")
-        if not (0 <= self.collapse_guard < 1):
+        guard = self.collapse_guard
+        if not isinstance(guard, (int, float, np.number)) or not 0 <= guard < 1:
             raise ValueError(
                 f"collapse_guard: expected a fraction in [0, 1), received {self.collapse_guard!r}"
             )

@@ -13,6 +13,7 @@ __all__ = ["keep_ratio_plot"]
 
 # Told apart in all common kinds of colour blindness: Okabe & Ito 2008, "Color universal design".
 COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+DARK = "0.2"
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -66,36 +67,41 @@ def keep_ratio_plot(
         below = keep.twinx() if metric is not None else None
     else:
         keep, below = figure.subplots(2, sharex=True, height_ratios=(3, 2))
+    targets = {name: _series(rows, "target", scale) for name, rows in tables.items()}
     for i, (name, rows) in enumerate(tables.items()):
         color = COLORS[i % len(COLORS)]
         # Beyond the colours there are, the markers tell.
         marker = [None, "o", "^", "s"][min(i // len(COLORS), 3)]
-        x, target = _series(rows, "target", scale)
-        keep.plot(x, target, color=color, linestyle="--", linewidth=1.2, alpha=0.8)
+        x, target = targets[name]
+        shared = list(targets.values()).count((x, target)) > 1 and not single
+        # Steps: a target holds until the next update. One that runs share is nobody's colour.
+        style: dict[str, Any] = {
+            "color": DARK if shared else color,
+            "linestyle": "--",
+            "linewidth": 1.0,
+        }
+        keep.step(x, target, where="post", zorder=3, **style)
         x, actual = _series(rows, "actual", scale)
-        style: dict[str, Any] = {"color": color, "marker": marker, "markersize": 3}
-        keep.plot(x, actual, label=name or "actual ρ", linewidth=1.8, **style)
+        style = {"color": color, "marker": marker, "markersize": 3}
+        keep.step(x, actual, where="post", label=name or "actual ρ", linewidth=1.8, **style)
         if single:
             _, asked = _series([r for r in rows if r.get("actual") is not None], "target", scale)
-            keep.fill_between(
-                x, actual, asked, color=color, alpha=0.15, linewidth=0, label="gap r − ρ (shed)"
-            )
+            shade: dict[str, Any] = {"color": color, "alpha": 0.18, "linewidth": 0}
+            keep.fill_between(x, actual, asked, step="post", label="gap r − ρ (shed)", **shade)
         if below is not None and metric is not None:
             color = COLORS[1] if single else color
             x, y = _series(rows, metric, scale)
             below.plot(
                 x, y, **{**style, "color": color, "marker": "o"}, linewidth=1.2, label=metric
             )
-    _dress(keep, below, metric, single)
+    _dress(keep, below, metric, single, title)
     (below if below is not None and not single else keep).set_xlabel(
         "optimizer steps" if steps_per_epoch is None else "epochs"
     )
-    if title:
-        keep.set_title(title)
     figure.savefig(os.fspath(path), dpi=150)
 
 
-def _dress(keep: Any, below: Any, metric: str | None, single: bool) -> None:
+def _dress(keep: Any, below: Any, metric: str | None, single: bool, title: str | None) -> None:
     """Axes and legends."""
     keep.set_ylabel("keep-ratio (fraction kept)")
     keep.set_ylim(-0.02, 1.02)
@@ -105,7 +111,7 @@ def _dress(keep: Any, below: Any, metric: str | None, single: bool) -> None:
     # One dashed line in the legend stands for the targets of all runs.
     from matplotlib.lines import Line2D
 
-    color = COLORS[0] if single else "0.3"
+    color = COLORS[0] if single else DARK
     lines.insert(0, Line2D([], [], color=color, linestyle="--", linewidth=1.2))
     labels.insert(0, "target r")
     if below is not None and single:
@@ -117,10 +123,10 @@ def _dress(keep: Any, below: Any, metric: str | None, single: bool) -> None:
         below.grid(alpha=0.3)
     if below is not None and metric is not None:
         below.set_ylabel(metric + (" (fraction)" if "acc" in metric else ""))
-    if len(lines) <= 8:
-        keep.legend(lines, labels, loc="best", fontsize=9, framealpha=0.9)
-    else:
-        keep.legend(lines, labels, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
+    # Above the axes, where it covers no line.
+    columns = 4 if len(lines) < 9 else 3
+    legend = {"loc": "outside upper center", "ncols": columns, "fontsize": 9, "title": title}
+    keep.figure.legend(lines, labels, **legend)
 
 
 def _rows(name: str, run: Any) -> Rows:

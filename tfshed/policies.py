@@ -26,6 +26,7 @@ logger = logging.getLogger("tfshed")
 
 Rule = tuple[Any, bool]
 Select = Any
+_EXPECTED = "select: expected None, a regex, a callable or a list of (regex or callable, bool)"
 
 
 class PrunableLayer(abc.ABC):
@@ -91,7 +92,8 @@ def _is_kernel_name(name: str) -> bool:
 
 def _own_kernels(layer: Any) -> tuple[list[Any], bool]:
     """The layer's own kernels, and whether it named them itself."""
-    if hasattr(layer, "get_prunable_weights"):
+    # A wrapper speaks of kernels of the layer in it, which knows their axes.
+    if hasattr(layer, "get_prunable_weights") and not hasattr(layer, "chosen_kernels"):
         return list(layer.get_prunable_weights()), True
     own = [*layer._trainable_variables, *layer._non_trainable_variables]
     return [v for v in own if _is_kernel_name(v.name) and len(v.shape) >= 2], False
@@ -170,8 +172,10 @@ class Selection:
             self.rules = [(select, True), (".*", False)]
         elif callable(select):
             self.rules = [(select, True)]
-        elif select is not None:
+        elif isinstance(select, (list, tuple)):
             self.rules = [_rule(entry) for entry in select]
+        elif select is not None:
+            raise ValueError(f"{_EXPECTED}, received {select!r}")
         for pattern, _ in self.rules:
             if isinstance(pattern, str):
                 try:
@@ -235,10 +239,7 @@ def _rule(entry: Any) -> Rule:
         and isinstance(entry[1], bool)
     ):
         return entry[0], entry[1]
-    raise ValueError(
-        "select: expected None, a regex, a callable or a list of (regex or callable, bool), "
-        f"received an entry {entry!r}"
-    )
+    raise ValueError(f"{_EXPECTED}, received an entry {entry!r}")
 
 
 def choose(

@@ -15,7 +15,7 @@ from tfshed._backend import to_numpy
 from tfshed.config import PruningConfig
 from tfshed.granularity import Block, Granularity, NxM
 from tfshed.group import Kernel
-from tfshed.optimizer import unwrap_optimizer
+from tfshed.optimizer import pruning_optimizer, unwrap_optimizer
 from tfshed.policies import Choice, PruningPolicy, Selection, candidates, choose
 from tfshed.regularization import SelectiveWeightDecay
 from tfshed.schedules import ConstantSparsity
@@ -109,18 +109,36 @@ def prune_low_magnitude(
     if kwargs and not single:
         raise TypeError(f"prune_low_magnitude got unknown arguments {sorted(kwargs)}")
     if isinstance(to_prune, (list, tuple)):
+        if not to_prune:
+            raise ValueError(f"to_prune: expected at least one layer, received {to_prune!r}")
         for layer in to_prune:
             _check_layer(layer)
-        wrapped = [_wrap(layer, config, selection, explicit=True) for layer in to_prune]
-        selection.check_used([c for layer in to_prune for c in candidates(layer)])
-        return wrapped
+        return _wrap_layers(list(to_prune), config, selection)
     _check_layer(to_prune)
     if single:
-        wrapped = _wrap(to_prune, config, selection, explicit=True, **kwargs)
-        if to_prune.built:
-            selection.check_used(candidates(to_prune))
-        return wrapped
+        return _wrap_layers([to_prune], config, selection, **kwargs)[0]
     return _prune_model(to_prune, config, selection)
+
+
+def _wrap_layers(
+    layers: list[Any], config: PruningConfig, selection: Selection, **kwargs: Any
+) -> list[Any]:
+    if all(isinstance(layer, PruneLowMagnitude) for layer in layers):
+        raise ValueError(
+            "to_prune: expected a layer that is not wrapped yet, received "
+            f"{[layer.name for layer in layers]}. Wrap its `layer` to prune it in another way."
+        )
+    for layer in layers:
+        if selection.rules and not layer.built:
+            raise ValueError(
+                f"select: expected a built layer, whose kernels have names, received {layer.name}. "
+                "Call layer.build(input_shape) before, or leave select out."
+            )
+        if layer.built:
+            check_finite(layer, choose(layer, config, selection, explicit=True)[2])
+    built = [layer for layer in layers if layer.built]
+    selection.check_used([c for layer in built for c in candidates(layer)])
+    return [_wrap(layer, config, selection, explicit=True, **kwargs) for layer in layers]
 
 
 def _check_layer(to_prune: Any) -> None:
@@ -171,8 +189,12 @@ def _granularity(
             f"granularity={granularity!r}, block_size={block_size!r}, sparsity_m_by_n={m_by_n!r}"
         )
     if m_by_n is not None:
-        if not isinstance(m_by_n, (tuple, list)) or len(m_by_n) != 2:
-            raise ValueError(f"sparsity_m_by_n: expected (zeros, out of), received {m_by_n!r}")
+        pair = m_by_n if isinstance(m_by_n, (tuple, list)) else ()
+        if len(pair) != 2 or not all(isinstance(x, int) for x in pair) or not 0 < pair[0] < pair[1]:
+            raise ValueError(
+                "sparsity_m_by_n: expected (zeros, out of), two ints with 0 < zeros < out of, "
+                f"received {m_by_n!r}"
+            )
         return NxM(m_by_n[1] - m_by_n[0], m_by_n[1])
     return Block(*size, pooling=pooling, pad=True) if size != (1, 1) else granularity
 
@@ -184,7 +206,10 @@ def _wrap(
     if isinstance(layer, PruneLowMagnitude):
         return layer
     if not layer.built:
-        return PruneLowMagnitude(layer, config, **kwargs) if _may_have_kernels(layer) else layer
+        allowed = selection.policy is None or selection.policy.allow_pruning(layer)
+        if not allowed or not _may_have_kernels(layer):
+            return layer
+        return PruneLowMagnitude(layer, config, **kwargs)
     _, chosen, _ = choose(layer, config, selection, explicit)
     if not chosen:
         return layer
@@ -197,33 +222,42 @@ def _may_have_kernels(layer: Any) -> bool:
         return True
     inside = [layer, *layer._flatten_layers(include_self=False)]
     return any(
-        hasattr(x, "kernel_initializer")
-        or hasattr(x, "embeddings_initializer")
-        or hasattr(x, "depthwise_initializer")
+        hasattr(x, name + "_initializer")
         for x in inside
+        for name in ("kernel", "_kernel", "embeddings", "depthwise")
     )
 
 
 def _prune_model(model: Any, config: PruningConfig, selection: Selection) -> Any:
     subclassed = not _can_clone(model)
+    declared = list(declaring(model))
+    old = {id(c.kernel.variable) for layer in declared for c in candidates(layer)}
     if not subclassed and not model.built:
         raise ValueError(
             f"to_prune: expected a built model, received {model.name} without an input shape. "
             "Begin it with keras.Input(shape), call model.build(input_shape), or wrap its layers."
         )
     if model.built:
-        rows = report_rows(model, config, selection)
-        selection.check_used(candidates(model))
-        if not any(r.pruned for r in rows):
+        found, chosen, rows = choose(model, config, selection)
+        selection.check_used(found)
+        if not chosen:
             left = "; ".join(f"{r.path}: {r.reason}" for r in rows) or "the model has no kernels"
             raise ValueError(
                 f"to_prune: expected a kernel to prune in {model.name}, found none: {left}"
             )
         check_finite(model, rows)
+    if model in declared or (
+        model.built and all(id(found[i].kernel.variable) in old for i in chosen)
+    ):
+        raise ValueError(
+            f"to_prune: expected a model with kernels that are not declared yet, received "
+            f"{model.name}. Call strip_pruning(model) before, to prune them in another way."
+        )
     if selection.policy is not None:
         selection.policy.ensure_model_supports_pruning(model)
     if subclassed:
         object.__setattr__(model, "_tfshed_declared", (config, selection))
+        _guard(model)
         return model
     pruned = clone(model, lambda layer: _wrap(layer, config, selection, explicit=False))
     object.__setattr__(pruned, "_tfshed_report", rows)
@@ -231,6 +265,25 @@ def _prune_model(model: Any, config: PruningConfig, selection: Selection) -> Any
         if not row.pruned:
             logger.info("left alone: %s (%s): %s", row.path, row.layer, row.reason)
     return pruned
+
+
+def _guard(model: Any) -> None:
+    """Makes `fit` of a marked model an error while its optimizer does not prune.
+
+    A wrapper sees that it is trained; in a model without wrappers nothing else would.
+    """
+    make = model.make_train_function
+
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        if pruning_optimizer(model.optimizer) is None:
+            raise RuntimeError(
+                f"{model.name} is trained, but its optimizer does not prune. Add "
+                "tfshed.UpdatePruningStep() to the callbacks of fit(), or compile it with "
+                "tfshed.PruningOptimizer(optimizer, model)."
+            )
+        return make(*args, **kwargs)
+
+    object.__setattr__(model, "make_train_function", checked)
 
 
 def check_finite(model: Any, rows: list[Choice]) -> None:
@@ -244,11 +297,6 @@ def check_finite(model: Any, rows: list[Choice]) -> None:
     ]
     if bad:
         raise ValueError(f"to_prune: expected finite weights, received NaN or infinity in {bad}")
-
-
-def report_rows(model: Any, config: PruningConfig, selection: Selection) -> list[Choice]:
-    """A row for every kernel of a model; those inside wrapped layers count as pruned by them."""
-    return choose(model, config, selection)[2]
 
 
 def _can_clone(model: Any) -> bool:
@@ -267,6 +315,8 @@ def clone(model: Any, replace: Callable[[Any], Any], done: dict[int, Any] | None
     done = {} if done is None else done
 
     def one(layer: Any) -> Any:
+        if not isinstance(layer, keras.layers.Layer):
+            return layer  # an operation, such as the comparison that makes an embedding's mask
         if id(layer) not in done:
             done[id(layer)] = clone(layer, replace, done) if _can_clone(layer) else replace(layer)
         return done[id(layer)]
@@ -293,22 +343,35 @@ def declarations(model: Any) -> Iterator[tuple[PruningConfig, list[Kernel]]]:
     Raises:
         TypeError: no model, layer or list of layers. ValueError: a marked model is not built.
     """
+    for layer in declaring(model):
+        # Whoever asks is about to prune: what a callback has noted before is out of date.
+        object.__setattr__(layer, "_model", None)
+        if isinstance(layer, PruneLowMagnitude):
+            yield layer.config, [k for k in layer.chosen_kernels() if k.variable.trainable]
+            continue
+        config, selection = layer._tfshed_declared
+        if not layer.built:
+            raise ValueError(
+                f"{layer.name} is not built: expected variables to prune, found none. Call the "
+                "model once, or model.build(input_shape)."
+            )
+        found, chosen, rows = choose(layer, config, selection)
+        selection.check_used(found)
+        object.__setattr__(layer, "_tfshed_report", rows)
+        yield config, [found[i].kernel for i in chosen]
+
+
+def declaring(model: Any) -> Iterator[Any]:
+    """The wrappers and marked models in a model, layer or list of layers, built or not.
+
+    Raises:
+        TypeError: no model, layer or list of layers.
+    """
     for part in model if isinstance(model, (list, tuple)) else [model]:
         _check_layer(part)
         for layer in part._flatten_layers(include_self=True, recursive=True):
-            if isinstance(layer, PruneLowMagnitude):
-                yield layer.config, [k for k in layer.chosen_kernels() if k.variable.trainable]
-            elif hasattr(layer, "_tfshed_declared"):
-                config, selection = layer._tfshed_declared
-                if not layer.built:
-                    raise ValueError(
-                        f"{layer.name} is not built: expected variables to prune, found none. Call "
-                        "the model once, or model.build(input_shape)."
-                    )
-                found, chosen, rows = choose(layer, config, selection)
-                selection.check_used(found)
-                object.__setattr__(layer, "_tfshed_report", rows)
-                yield config, [found[i].kernel for i in chosen]
+            if isinstance(layer, PruneLowMagnitude) or hasattr(layer, "_tfshed_declared"):
+                yield layer
 
 
 def strip_pruning(model: Any) -> Any:
@@ -342,7 +405,8 @@ def strip_pruning(model: Any) -> Any:
                 del kernel.variable._tfshed
     if not _can_clone(model):
         for layer in model._flatten_layers(include_self=True, recursive=True):
-            layer.__dict__.pop("_tfshed_declared", None)
+            for name in ("_tfshed_declared", "make_train_function"):
+                layer.__dict__.pop(name, None)
         unwrap_optimizer(model)
         return model
     return clone(model, lambda x: x.layer if isinstance(x, PruneLowMagnitude) else x)

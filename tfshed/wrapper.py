@@ -14,6 +14,7 @@ from keras.src.backend.common import global_state
 from tfshed._backend import to_numpy
 from tfshed.config import PruningConfig
 from tfshed.group import Kernel
+from tfshed.optimizer import pruning_optimizer
 from tfshed.policies import Selection, candidates, choose
 
 PREFIX = "prune_low_magnitude_"
@@ -66,6 +67,8 @@ class PruneLowMagnitude(keras.layers.Wrapper):
         object.__setattr__(self, "build", functools.wraps(layer.build)(self.build))
         self.config = config
         object.__setattr__(self, "_kernels", None)
+        # A weak reference to the model whose optimizer prunes this layer, if a callback saw to it.
+        object.__setattr__(self, "_model", None)
         self.kernel_numbers = None if kernels is None else [int(i) for i in kernels]
         self._convert_input_args = layer._convert_input_args
         self._allow_non_tensor_positional_args = layer._allow_non_tensor_positional_args
@@ -113,13 +116,23 @@ class PruneLowMagnitude(keras.layers.Wrapper):
 
     def check_pruned(self) -> None:
         """Raises RuntimeError unless an optimizer prunes all that this layer declares."""
-        for kernel in self.chosen_kernels():
-            if not hasattr(kernel.variable, "_tfshed"):
-                raise RuntimeError(
-                    f"{self.name} is trained, but no optimizer prunes it. Add "
-                    "tfshed.UpdatePruningStep() to the callbacks of fit(), or in a custom loop use "
-                    "tfshed.PruningOptimizer(optimizer, model), built before the first step."
-                )
+        model = self._fitted()
+        if model is not None:
+            # An optimizer that is built in its first step knows no kernels before.
+            pruned = pruning_optimizer(model.optimizer) is not None
+        else:
+            trained = [k.variable for k in self.chosen_kernels() if k.variable.trainable]
+            pruned = all(hasattr(v, "_tfshed") for v in trained)
+        if not pruned:
+            raise RuntimeError(
+                f"{self.name} is trained, but no optimizer prunes it. Add "
+                "tfshed.UpdatePruningStep() to the callbacks of fit(), or in a custom loop use "
+                "tfshed.PruningOptimizer(optimizer, model), built before the first step."
+            )
+
+    def _fitted(self) -> Any:
+        """The compiled model that `UpdatePruningStep` trained this layer in last, or None."""
+        return None if self._model is None else self._model()
 
     @property
     def pruning_vars(self) -> list[tuple[Any, Any, Any]]:

@@ -1,0 +1,282 @@
+"""The experiment of scripts/quickstart: its settings, one seed of it, and what is said at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from typing import Any
+
+import keras
+import numpy as np
+
+import tfshed
+from tfshed import analysis, datasets, export, models, plots
+from tfshed.progress import Progress
+from tfshed.runs import RunDirectory, versions
+
+KEPT = "final.weights.h5"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """All that the numbers depend on, beside the seed.
+
+    `decay` is what is added to a kernel's gradient, times the kernel. Such a strong decay makes the
+    weights small against their updates, and what that is decides how much is shed: with a hundredth
+    of it, next to nothing is.
+    """
+
+    backend: str = "tensorflow"
+    depth: int = 8
+    width: int = 16
+    pretrain_epochs: int = 54
+    epochs: int = 35
+    pretrained: str | None = None
+    batch: int = 96
+    rate: float = 0.1
+    decay: float = 5e-2
+    final_sparsity: float = 0.9
+    time_constant: float = 5.0
+    frequency: int = 5
+    bn_momentum: float = 0.9
+    bn_epsilon: float = 1e-5
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One way to treat the trained network."""
+
+    name: str
+    momentum: float = 0.9
+    prune: bool = True
+    grow_threshold: bool | None = None
+    rate_factor: float = 1.0
+
+    @property
+    def folder(self) -> str:
+        return self.name.replace(" ", "-").replace(",", "")
+
+
+HIGH, LOW = Arm("GMP momentum .9"), Arm("GMP momentum 0", momentum=0.0)
+CONTROL = Arm("no pruning, momentum .9", prune=False)
+FIXED = Arm("fixed threshold, momentum .9", grow_threshold=False)
+MATCHED = Arm("GMP momentum 0, rate x10", momentum=0.0, rate_factor=10.0)
+
+
+def arms(matched: bool) -> list[Arm]:
+    return [HIGH, LOW, CONTROL, FIXED, *([MATCHED] if matched else [])]
+
+
+def network(settings: Settings, seed: int) -> Any:
+    net = models.resnet(
+        settings.depth,
+        input_shape=(8, 8, 1),
+        width=settings.width,
+        weight_decay=settings.decay / 2,  # of the square, whose derivative has a 2
+        seed=seed,
+    )
+    for layer in net.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            # An epoch has 15 steps: Keras' .99 would average over seven epochs, and accuracy in
+            # between would be that of old statistics.
+            layer.momentum, layer.epsilon = settings.bn_momentum, settings.bn_epsilon
+    return net
+
+
+def compiled(net: Any, rate: Any, momentum: float) -> Any:
+    net.compile(
+        keras.optimizers.SGD(rate, momentum=momentum),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return net
+
+
+def run_seed(
+    run: RunDirectory, settings: Settings, todo: list[Arm], seed: int
+) -> dict[str, analysis.Outcome]:
+    """Trains and prunes with one seed; what is finished in `run` is read from there."""
+    train, test = datasets.load_digits(seed=seed)
+    weights, before = pretrained(run, settings, train, test, seed)
+    found, histories = {}, {}
+    for arm in todo:
+        result = run.read_json(f"seed{seed}/{arm.folder}/result.json")
+        if result is None:
+            result = run_arm(run, settings, arm, weights, before, train, test, seed)
+        else:
+            print(f"seed {seed}, {arm.name}: finished earlier, used again")
+        found[arm.name] = analysis.Outcome(**result)
+        histories[arm.name] = run.path / f"seed{seed}" / arm.folder / "keep_ratio.csv"
+    plots.keep_ratio_plot(
+        histories,
+        run.path / f"curves_seed{seed}.png",
+        metric="val_accuracy",
+        steps_per_epoch=steps_per_epoch(settings, train),
+        title=f"ResNet-{settings.depth} on digits, pruned to {1 - settings.final_sparsity:.0%} of "
+        f"its weights, seed {seed}",
+    )
+    return found
+
+
+def steps_per_epoch(settings: Settings, train: Any) -> int:
+    return -(-len(train[0]) // settings.batch)
+
+
+def pretrained(
+    run: RunDirectory, settings: Settings, train: Any, test: Any, seed: int
+) -> tuple[list[np.ndarray], float]:
+    """The weights that all arms start from, and their accuracy."""
+    folder = run.path / f"seed{seed}"
+    kept = folder / "pretrained.weights.h5"
+    keras.utils.set_random_seed(seed)
+    net = compiled(network(settings, seed), settings.rate, 0.9)
+    if settings.pretrained:
+        net.load_weights(settings.pretrained)
+    elif kept.exists():
+        net.load_weights(kept)
+        print(f"seed {seed}, training: finished earlier, used again")
+    else:
+        bar = Progress(f"seed {seed}, training", ("accuracy",))
+        epochs = settings.pretrain_epochs
+        net.fit(*train, batch_size=settings.batch, epochs=epochs, verbose=0, callbacks=[bar])
+        folder.mkdir(parents=True, exist_ok=True)
+        save(net, kept)
+    (_, on_train), (_, on_test) = (
+        net.evaluate(*d, batch_size=512, verbose=0) for d in (train, test)
+    )
+    print(f"seed {seed}, trained: accuracy {on_test:.3f} (on the training images {on_train:.3f})")
+    return net.get_weights(), on_test
+
+
+def save(net: Any, path: Any) -> None:
+    """Under another name first: what has the right name is whole."""
+    beside = path.with_name(f".{path.name}")
+    net.save_weights(beside)
+    os.replace(beside, path)
+
+
+def run_arm(
+    run: RunDirectory,
+    settings: Settings,
+    arm: Arm,
+    weights: list[np.ndarray],
+    before: float,
+    train: Any,
+    test: Any,
+    seed: int,
+) -> dict[str, Any]:
+    """Prunes (or, as a control, does not); returns an Outcome's fields and writes them down last."""
+    started = time.monotonic()
+    folder = run.path / f"seed{seed}" / arm.folder
+    steps, epochs = steps_per_epoch(settings, train), settings.epochs
+    # The same order of batches in every arm.
+    keras.utils.set_random_seed(1000 + seed)
+    net = network(settings, seed)
+    net.set_weights(weights)
+    schedule = tfshed.ExponentialDecay(
+        settings.final_sparsity,
+        time_constant=settings.time_constant * steps,
+        end_step=epochs * steps,
+        frequency=settings.frequency,
+    )
+    callbacks: list[Any] = []
+    if arm.prune:
+        net = tfshed.prune_low_magnitude(
+            net, schedule, scope="global", grow_threshold=arm.grow_threshold
+        )
+        callbacks.append(tfshed.UpdatePruningStep())
+    # Two drops to a tenth, at epochs 11 and 23 of 35.
+    rates = [settings.rate * arm.rate_factor * factor for factor in (1.0, 0.1, 0.01)]
+    drops = [max(i, round(epochs * share / 35)) * steps for i, share in ((1, 11), (2, 23))]
+    compiled(net, keras.optimizers.schedules.PiecewiseConstantDecay(drops, rates), arm.momentum)
+    keep = tfshed.KeepRatio(
+        folder,
+        validation_data=test,
+        validation_batch_size=512,
+        plot=False,
+        tensorboard=False,
+        schedule=None if arm.prune else schedule,
+    )
+    bar = Progress(f"seed {seed}, {arm.name}", ("keep_actual", "accuracy"))
+    callbacks += [keep, bar]
+    net.fit(*train, batch_size=settings.batch, epochs=epochs, verbose=0, callbacks=callbacks)
+    plain = tfshed.strip_pruning(net)
+    save(plain, folder / KEPT)
+    found = analysis.outcome(
+        keep.history,
+        steps_per_epoch=steps,
+        before=before,
+        pruned=arm.prune,
+        seed=seed,
+        sparsity=tfshed.summary(plain, print_fn=lambda text: None).total_sparsity,
+        seconds=time.monotonic() - started,
+    )
+    run.write_json(f"seed{seed}/{arm.folder}/result.json", dataclasses.asdict(found))
+    return dataclasses.asdict(found)
+
+
+def report(run: RunDirectory, settings: Settings, found: dict[str, list[analysis.Outcome]]) -> None:
+    """Prints and writes the table and what it says, and exports the pruned network."""
+    table = analysis.outcome_table(found)
+    _, test = datasets.load_digits()
+    said = analysis.describe(
+        *(found[arm.name] for arm in (HIGH, LOW, CONTROL, FIXED)),
+        matched=found.get(MATCHED.name),
+        tests=len(test[0]),
+    )
+    seeds = len(found[HIGH.name])
+    what = "one seed" if seeds == 1 else f"mean of {seeds} seeds, +- half the range"
+    text = (
+        f"{table}\n({what}; target, actual: keep-ratios; accuracy on {len(test[0])} test images)\n"
+    )
+    text += "\n" + "\n".join(f"- {line}" for line in said) + "\n"
+    print("\n" + text)
+    exported = export_network(run, settings, test[0])
+    print(exported)
+    run.write_text("table.txt", f"{text}\n{exported}\n")
+    arms_found = {name: [dataclasses.asdict(o) for o in each] for name, each in found.items()}
+    run.write_json(
+        "table.json",
+        {
+            "settings": dataclasses.asdict(settings),
+            "versions": versions(),
+            "seeds": list(range(seeds)),
+            "arms": arms_found,
+            "findings": said,
+            "export": exported,
+        },
+    )
+    print(f"\nCurves: {run.path / 'curves_seed0.png'}   Table: {run.path / 'table.txt'}")
+
+
+def export_network(run: RunDirectory, settings: Settings, images: np.ndarray) -> str:
+    """Writes the network of the first arm as a SavedModel, opens it again and compares."""
+    net = network(settings, 0)
+    net.load_weights(run.path / "seed0" / HIGH.folder / KEPT)
+    if settings.backend == "torch":
+        net.save(run.path / "pruned.keras")
+        return (
+            f"The pruned network is in {run.path / 'pruned.keras'}. A SavedModel holds TensorFlow's "
+            "operations only: load it with KERAS_BACKEND=tensorflow and use tfshed.export.saved_model."
+        )
+    path = export.saved_model(net, run.path / "saved_model", overwrite=True)
+    import tensorflow as tf
+
+    got = np.asarray(tf.saved_model.load(path).serve(images))
+    if settings.backend == "tensorflow":
+        same = np.asarray(tf.function(lambda x: net(x, training=False))(images))
+        if not np.array_equal(got, same):
+            raise RuntimeError(
+                f"{path}: outputs differ from the model's by {abs(got - same).max()}"
+            )
+        return (
+            f"Exported to {path}; opened again with tf.saved_model.load, its outputs for "
+            f"{len(images)} test images are bit for bit those of tf.function(model)."
+        )
+    same = np.asarray(keras.ops.convert_to_numpy(net(images, training=False)))
+    np.testing.assert_allclose(got, same, rtol=1e-4, atol=1e-4)
+    return (
+        f"Exported to {path}; opened again with tf.saved_model.load, its outputs for {len(images)} "
+        f"test images are the model's to float rounding (largest difference {abs(got - same).max():.1e})."
+    )
