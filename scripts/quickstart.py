@@ -18,6 +18,7 @@ import argparse
 import os
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     backends = ("tensorflow", "jax", "torch")
     add("--backend", choices=backends, default="tensorflow", help="default tensorflow")
     chosen = parser.parse_args(argv)
+    if chosen.depth < 8 or chosen.depth % 6 != 2:
+        parser.error(f"--depth: expected a depth 6 n + 2 from 8 on, received {chosen.depth}")
     if chosen.pretrained is not None and not chosen.pretrained.name.endswith(".weights.h5"):
         parser.error(f"--pretrained: expected a .weights.h5 file, received {chosen.pretrained}")
     if chosen.pretrained is not None and not chosen.pretrained.is_file():
@@ -63,7 +66,8 @@ def main(argv: list[str] | None = None) -> int:
     import _quiet
 
     _quiet.import_tensorflow()
-    from _quickstart import Settings, arms, report, run_seed
+    from _quickstart import Settings, arms, run_seed
+    from _quickstart_report import report
 
     from tfshed.runs import RunDirectory
 
@@ -82,6 +86,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     if run.resumed:
         print("Going on with it: what is finished there is used again.")
+    # As one line among the others, without the place in the code.
+    warnings.showwarning = lambda message, *rest, **more: print(f"note: {message}", flush=True)
     names = arms(chosen.matched)
     try:
         found: dict[str, list[Any]] = {arm.name: [] for arm in names}

@@ -201,9 +201,7 @@ def compile_step(machine):
 
     def step(weights):
         state = machine.optimizer.variables
-        new, after = jitted(
-            [v.value for v in state], weights, [v.value for v in machine.variables]
-        )
+        new, after = jitted([v.value for v in state], weights, [v.value for v in machine.variables])
         for v, x in zip([*machine.variables, *state], [*new, *after]):
             v.assign(x)
 
@@ -224,7 +222,7 @@ def test_every_compiled_step_is_as_simulated(name):
         machine.check(want, weights, t)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 10**6),
     scope=st.sampled_from(["global", "layer"]),

@@ -122,7 +122,7 @@ def weights(kind, size, rng):
         "normal": lambda x: x,
         "ties": lambda x: np.round(x * 2) / 2,
         "zeros": lambda x: np.where(rng.random(x.shape) < 0.6, 0, x),
-        "denormal": lambda x: (x * np.float32(1e-41)),
+        "denormal": lambda x: x * np.float32(1e-41),
         "infinite": lambda x: np.where(rng.random(x.shape) < 0.1, np.inf, x),
         "nan": lambda x: np.where(rng.random(x.shape) < 0.1, np.nan, x),
         "constant": np.ones_like,

@@ -241,9 +241,7 @@ def test_a_depthwise_kernel_is_pruned_when_it_is_asked_for(kind):
 @pytest.mark.backend
 def test_the_depthwise_half_of_a_separable_convolution_is_off_by_default():
     plain = around(L.SeparableConv2D(4, 2, name="sep"), (3, 3, 8))
-    rows = {
-        row.path: row.pruned for row in tfshed.prune_low_magnitude(plain, HALF)._tfshed_report
-    }
+    rows = {row.path: row.pruned for row in tfshed.prune_low_magnitude(plain, HALF)._tfshed_report}
     assert rows == {
         "sep/depthwise_kernel": False,
         "sep/pointwise_kernel": True,

@@ -6,6 +6,7 @@ XLA), JAX and PyTorch.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,6 +38,15 @@ def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> 
     if _concrete(pred):
         return true_fn() if bool(pred) else false_fn()
     return ops.cond(pred, true_fn, false_fn)
+
+
+def init_scope() -> Any:
+    """Out of the TensorFlow function that is being traced, if any: where variables have values."""
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    return tf.init_scope()
 
 
 def while_loop(

@@ -14,7 +14,7 @@ import keras
 from keras import ops
 from keras.src.utils import tracking
 
-from tfshed._backend import to_numpy
+from tfshed._backend import init_scope, to_numpy
 from tfshed.config import PruningConfig
 from tfshed.granularity import Axes
 from tfshed.group import Kernel, PruningGroup
@@ -85,7 +85,9 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         self.inner_optimizer = inner
         self.mask_gradients = mask_gradients
         # Looked up at build: the model may have no variables yet.
-        object.__setattr__(self, "_prune", prune)
+        # In a function, where Keras does not find it: loading weights walks all that an optimizer
+        # holds, and from the model it would come back here without end.
+        object.__setattr__(self, "_prune", lambda: prune)
         object.__setattr__(self, "_saved", saved)
         object.__setattr__(self, "groups", [])
 
@@ -93,7 +95,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
     def build(self, variables: Sequence[Any]) -> None:
         variables = list(variables)
         # Keras' HDF5 loader builds optimizers with no variables at all: wait for the real ones.
-        if self.built or (not variables and self._prune is None):
+        if self.built or (not variables and self._prune() is None):
             return
         object.__setattr__(self, "_keys", {self._var_key(v): i for i, v in enumerate(variables)})
         object.__setattr__(self, "groups", self._find_groups(variables))
@@ -115,10 +117,11 @@ class PruningOptimizer(keras.optimizers.Optimizer):
     def _find_groups(self, variables: list[Any]) -> list[PruningGroup]:
         from tfshed.policies import groups_of
 
-        if isinstance(self._prune, list) and isinstance(self._prune[0], PruningGroup):
-            groups = self._prune
-        elif self._prune is not None:
-            groups = groups_of(self._prune)
+        prune = self._prune()
+        if isinstance(prune, list) and isinstance(prune[0], PruningGroup):
+            groups = prune
+        elif prune is not None:
+            groups = groups_of(prune)
         elif self._saved is not None:
             groups = [_from_config(g, variables) for g in self._saved]
         else:
@@ -156,7 +159,8 @@ class PruningOptimizer(keras.optimizers.Optimizer):
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         if not self.built:
-            with keras.name_scope(self.name):
+            # Inside of a TensorFlow graph the kernels have no values to begin with.
+            with keras.name_scope(self.name), init_scope():
                 self.build(trainable_variables)
         variables = list(trainable_variables or self._trainable_variables)
         step = ops.cast(self.inner_optimizer.iterations, "int32") + 1
@@ -287,6 +291,9 @@ def unwrap_optimizer(model: Any) -> None:
         _set_optimizer(model, found.inner_optimizer)
     else:
         model.optimizer.inner_optimizer = found.inner_optimizer
+    for kernel in (k for group in found.groups for k in group.kernels):
+        if hasattr(kernel.variable, "_tfshed"):
+            del kernel.variable._tfshed
     model.train_function = None
 
 

@@ -24,7 +24,8 @@ from tfshed.group import Kernel, PruningGroup
 
 logger = logging.getLogger("tfshed")
 
-Rule = tuple[Any, bool]
+# None: the callable says itself, True, False or None.
+Rule = tuple[Any, bool | None]
 Select = Any
 _EXPECTED = "select: expected None, a regex, a callable or a list of (regex or callable, bool)"
 
@@ -152,8 +153,8 @@ class Selection:
         select: None (every kernel that is not off by default); a regex, searched in kernel paths
             such as "stage1_conv2/kernel": what matches is pruned and nothing else; a callable
             (layer, variable) -> True, False or None for no opinion; or a list of (regex or
-            callable, bool), the first that matches decides and what no rule matches falls under the
-            default.
+            callable, bool), the first that matches (a callable: says True) decides and what no rule
+            matches falls under the default.
         policy: a `PruningPolicy`, asked before the rules.
 
     Raises:
@@ -171,7 +172,7 @@ class Selection:
         if isinstance(select, str):
             self.rules = [(select, True), (".*", False)]
         elif callable(select):
-            self.rules = [(select, True)]
+            self.rules = [(select, None)]
         elif isinstance(select, (list, tuple)):
             self.rules = [_rule(entry) for entry in select]
         elif select is not None:
@@ -194,8 +195,8 @@ class Selection:
                 verdict = value if re.search(pattern, kernel.path) else None
             else:
                 verdict = pattern(owner, kernel.variable)
-                if verdict is not None and not value:
-                    verdict = not verdict
+                if value is not None:
+                    verdict = value if verdict else None
             if verdict is None:
                 continue
             self.used.add(i)
@@ -286,8 +287,11 @@ def groups_of(model: Any) -> list[PruningGroup]:
     Raises:
         TypeError: neither. ValueError: it declares nothing, or what it declares is not built.
     """
-    from tfshed.prune import declarations
+    from tfshed.prune import declarations, declaring
 
+    for layer in declaring(model):
+        # An optimizer takes over: what a callback noted about an earlier one is out of date.
+        object.__setattr__(layer, "_model", None)
     by_key: dict[str, tuple[PruningConfig, list[Kernel]]] = {}
     seen: set[int] = set()
     for config, kernels in declarations(model):

@@ -47,6 +47,8 @@ class Progress(keras.callbacks.Callback):
         self._last: dict[str, float] = {}
         self._out = self._stream if self._stream is not None else sys.stdout
         self._terminal = bool(getattr(self._out, "isatty", lambda: False)())
+        if self._terminal:
+            self._draw(self._start)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if not self._done:
@@ -56,6 +58,8 @@ class Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._done += 1
         now = time.monotonic()
+        if self._done == 1:
+            self._first = now
         if now - self._drawn >= (REDRAW if self._terminal else LINE):
             self._drawn = now
             self._draw(now)
@@ -76,8 +80,9 @@ class Progress(keras.callbacks.Callback):
             parts.append("[" + "#" * full + "." * (BAR - full) + "]")
         parts.append(f"{done}/{total} steps" if total else f"{done} steps")
         parts.append(_clock(spent))
-        if total and self._done and not end:
-            left = spent / self._done * max(0, total - done)
+        if total and self._done > 1 and not end:
+            # The first step compiles: it says nothing about the others.
+            left = (now - self._first) / (self._done - 1) * max(0, total - done)
             parts.append(f"{_clock(left)} left")
         parts += [f"{name} {value:.3f}" for name, value in self._last.items()]
         text = "  ".join(parts)

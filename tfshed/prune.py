@@ -16,7 +16,7 @@ from tfshed.config import PruningConfig
 from tfshed.granularity import Block, Granularity, NxM
 from tfshed.group import Kernel
 from tfshed.optimizer import pruning_optimizer, unwrap_optimizer
-from tfshed.policies import Choice, PruningPolicy, Selection, candidates, choose
+from tfshed.policies import Candidate, Choice, PruningPolicy, Selection, candidates, choose
 from tfshed.regularization import SelectiveWeightDecay
 from tfshed.schedules import ConstantSparsity
 from tfshed.wrapper import PruneLowMagnitude
@@ -128,17 +128,26 @@ def _wrap_layers(
             "to_prune: expected a layer that is not wrapped yet, received "
             f"{[layer.name for layer in layers]}. Wrap its `layer` to prune it in another way."
         )
+    seen: list[Candidate] = []
+    wanted: set[int] = set()
     for layer in layers:
-        if selection.rules and not layer.built:
+        if layer.built:
+            found, chosen, rows = choose(layer, config, selection, explicit=True)
+            check_finite(layer, rows)
+            seen += found
+            wanted |= {id(found[i].kernel.variable) for i in chosen}
+        elif selection.rules:
             raise ValueError(
                 f"select: expected a built layer, whose kernels have names, received {layer.name}. "
                 "Call layer.build(input_shape) before, or leave select out."
             )
-        if layer.built:
-            check_finite(layer, choose(layer, config, selection, explicit=True)[2])
-    built = [layer for layer in layers if layer.built]
-    selection.check_used([c for layer in built for c in candidates(layer)])
-    return [_wrap(layer, config, selection, explicit=True, **kwargs) for layer in layers]
+    selection.check_used(seen)
+    return [
+        _wrap(layer, config, wanted, **kwargs)
+        if layer.built
+        else _wrap_unbuilt(layer, config, selection.policy, **kwargs)
+        for layer in layers
+    ]
 
 
 def _check_layer(to_prune: Any) -> None:
@@ -199,21 +208,22 @@ def _granularity(
     return Block(*size, pooling=pooling, pad=True) if size != (1, 1) else granularity
 
 
-def _wrap(
-    layer: Any, config: PruningConfig, selection: Selection, explicit: bool, **kwargs: Any
-) -> Any:
-    """The layer wrapped, or itself where nothing in it is to be pruned."""
+def _wrap(layer: Any, config: PruningConfig, wanted: set[int], **kwargs: Any) -> Any:
+    """The layer wrapped, or itself where none of the wanted variables, by identity, is in it."""
     if isinstance(layer, PruneLowMagnitude):
         return layer
-    if not layer.built:
-        allowed = selection.policy is None or selection.policy.allow_pruning(layer)
-        if not allowed or not _may_have_kernels(layer):
-            return layer
-        return PruneLowMagnitude(layer, config, **kwargs)
-    _, chosen, _ = choose(layer, config, selection, explicit)
-    if not chosen:
+    numbers = [i for i, c in enumerate(candidates(layer)) if id(c.kernel.variable) in wanted]
+    return PruneLowMagnitude(layer, config, numbers, **kwargs) if numbers else layer
+
+
+def _wrap_unbuilt(
+    layer: Any, config: PruningConfig, policy: PruningPolicy | None, **kwargs: Any
+) -> Any:
+    if isinstance(layer, PruneLowMagnitude) or not _may_have_kernels(layer):
         return layer
-    return PruneLowMagnitude(layer, config, chosen, **kwargs)
+    if policy is not None and not policy.allow_pruning(layer):
+        return layer
+    return PruneLowMagnitude(layer, config, **kwargs)
 
 
 def _may_have_kernels(layer: Any) -> bool:
@@ -259,7 +269,8 @@ def _prune_model(model: Any, config: PruningConfig, selection: Selection) -> Any
         object.__setattr__(model, "_tfshed_declared", (config, selection))
         _guard(model)
         return model
-    pruned = clone(model, lambda layer: _wrap(layer, config, selection, explicit=False))
+    wanted = {id(found[i].kernel.variable) for i in chosen}
+    pruned = clone(model, lambda layer: _wrap(layer, config, wanted))
     object.__setattr__(pruned, "_tfshed_report", rows)
     for row in rows:
         if not row.pruned:
@@ -344,8 +355,6 @@ def declarations(model: Any) -> Iterator[tuple[PruningConfig, list[Kernel]]]:
         TypeError: no model, layer or list of layers. ValueError: a marked model is not built.
     """
     for layer in declaring(model):
-        # Whoever asks is about to prune: what a callback has noted before is out of date.
-        object.__setattr__(layer, "_model", None)
         if isinstance(layer, PruneLowMagnitude):
             yield layer.config, [k for k in layer.chosen_kernels() if k.variable.trainable]
             continue

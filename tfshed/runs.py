@@ -86,7 +86,11 @@ class RunDirectory:
         """Writes a text file of the run; it is there in whole or not at all."""
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8") and None)
+
+        def write(beside: Path) -> None:
+            beside.write_text(text, encoding="utf-8")
+
+        replace_file(path, write)
 
 
 def versions() -> dict[str, str]:

@@ -72,6 +72,8 @@ def largest(keys: Any) -> Any:
     if keras.backend.backend() != "tensorflow":
         return ops.max(keys)
     head, rest = _lanes(keys)
+    if not head.shape[1]:  # fewer than LANES keys: the maximum over no columns is an error
+        return ops.max(rest)
     # The detour by -1, too, keeps XLA from merging the two.
     columns = ops.max(head, axis=0) - 1
     return ops.max(ops.concatenate([columns, rest - 1])) + 1

@@ -77,7 +77,9 @@ class PruneLowMagnitude(keras.layers.Wrapper):
         self.built = layer.built
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if _is_trained(global_state.get_global_attribute("current_call_ctx"), kwargs.get("training")):
+        if _is_trained(
+            global_state.get_global_attribute("current_call_ctx"), kwargs.get("training")
+        ):
             self.check_pruned()
         return super().__call__(*args, **kwargs)
 

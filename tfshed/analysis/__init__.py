@@ -1,7 +1,8 @@
-"""What a pruning run shows, computed from its records."""
+"""What pruning runs show, computed from their records."""
 
 from __future__ import annotations
 
-from tfshed.analysis.cascade import Outcome, describe, outcome, outcome_table
+from tfshed.analysis.cascade import describe
+from tfshed.analysis.outcome import Outcome, outcome, outcome_table
 
 __all__ = ["Outcome", "describe", "outcome", "outcome_table"]

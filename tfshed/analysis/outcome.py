@@ -1,0 +1,148 @@
+"""Runs of pruning in numbers: how far the keep-ratio fell ahead, how far accuracy dipped."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """One run in numbers.
+
+    Attributes:
+        seed: of the run.
+        pruned: False for a control without pruning; its `actual` counts weights not degenerate.
+        target, actual: keep-ratios at the end. gap: the largest r - rho. gap_epoch: when.
+        before: accuracy before pruning. lowest: accuracy at its lowest; lowest_epoch: when.
+        final: accuracy at the end. sparsity: exact zeros among the kernels' weights at the end.
+        seconds: time it took.
+    """
+
+    seed: int
+    pruned: bool
+    target: float
+    actual: float
+    gap: float
+    gap_epoch: float
+    before: float
+    lowest: float
+    lowest_epoch: float
+    final: float
+    sparsity: float
+    seconds: float
+
+    @property
+    def dip(self) -> float:
+        """How far accuracy fell below what it was before."""
+        return max(0.0, self.before - self.lowest)
+
+
+def outcome(
+    history: Sequence[Mapping[str, Any]],
+    *,
+    steps_per_epoch: int,
+    before: float,
+    pruned: bool = True,
+    metric: str = "val_accuracy",
+    seed: int = 0,
+    sparsity: float = 0.0,
+    seconds: float = 0.0,
+) -> Outcome:
+    """The numbers of a run from the `history` of its `tfshed.KeepRatio`.
+
+    Args:
+        history: rows in the order of steps, at least one of them with the metric.
+        steps_per_epoch: to give times in epochs.
+        before: the metric before the run.
+        pruned: False for a control; its gap counts as 0, since nothing is removed.
+        metric: name of a column.
+        seed, sparsity, seconds: passed on.
+
+    Raises:
+        ValueError: no rows, or none with the metric.
+
+    >>> rows = [
+    ...     {"step": 10, "target": 0.8, "actual": 0.6, "val_accuracy": 0.3},
+    ...     {"step": 20, "target": 0.5, "actual": 0.5, "val_accuracy": 0.9},
+    ... ]
+    >>> found = outcome(rows, steps_per_epoch=10, before=0.95)
+    >>> round(found.gap, 2), found.gap_epoch, round(found.dip, 2), found.lowest_epoch
+    (0.2, 1.0, 0.65, 1.0)
+    """
+    rows = [r for r in history if r.get("actual") is not None]
+    scored = [r for r in history if r.get(metric) is not None]
+    if not rows or not scored:
+        raise ValueError(
+            f"history: expected rows with keep-ratios and {metric!r}, received {len(rows)} with "
+            f"keep-ratios and {len(scored)} with {metric!r}"
+        )
+    widest = max(rows, key=lambda r: r["target"] - r["actual"])
+    lowest = min(scored, key=lambda r: r[metric])
+    return Outcome(
+        seed=seed,
+        pruned=pruned,
+        target=rows[-1]["target"],
+        actual=rows[-1]["actual"],
+        gap=max(0.0, widest["target"] - widest["actual"]) if pruned else 0.0,
+        gap_epoch=widest["step"] / steps_per_epoch if pruned else 0.0,
+        before=before,
+        lowest=lowest[metric],
+        lowest_epoch=lowest["step"] / steps_per_epoch,
+        final=scored[-1][metric],
+        sparsity=sparsity,
+        seconds=seconds,
+    )
+
+
+def outcome_table(runs: Mapping[str, Sequence[Outcome]]) -> str:
+    """A table of arms; with several seeds each number is a mean, +- half the range.
+
+    >>> one = Outcome(0, True, 0.1, 0.1, 0.2, 2.0, 0.99, 0.5, 3.0, 0.98, 0.9, 12.0)
+    >>> print(outcome_table({"momentum .9": [one]}))
+    arm          target  actual  max gap  at epoch  lowest  at epoch  final  zeros  time
+    -----------  ------  ------  -------  --------  ------  --------  -----  -----  ----
+    momentum .9   0.100   0.100    0.200       2.0   0.500       3.0  0.980  0.900  12 s
+    """
+    head = ["arm", "target", "actual", "max gap", "at epoch", "lowest", "at epoch", "final"]
+    rows = [[*head, "zeros", "time"]]
+    for name, found in runs.items():
+        pruned = found[0].pruned
+        row = [name]
+        for field, places in (
+            ("target", 3),
+            ("actual", 3),
+            ("gap", 3),
+            ("gap_epoch", 1),
+            ("lowest", 3),
+            ("lowest_epoch", 1),
+            ("final", 3),
+            ("sparsity", 3),
+        ):
+            # What a control keeps, its own words say: nothing was asked and nothing was removed.
+            hidden = not pruned and field in ("target", "actual", "gap", "gap_epoch")
+            row.append("-" if hidden else spread([getattr(o, field) for o in found], places))
+        rows.append([*row, f"{mean([o.seconds for o in found]):.0f} s"])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    rows.insert(1, ["-" * w for w in widths])
+    lines = [
+        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths)))
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def spread(values: Sequence[float], places: int = 3) -> str:
+    """A mean with half the range behind it where there are several.
+
+    >>> spread([0.5]), spread([0.5, 0.7], 2)
+    ('0.500', '0.60+-0.10')
+    """
+    text = f"{mean(values):.{places}f}"
+    return text if len(values) == 1 else f"{text}+-{(max(values) - min(values)) / 2:.{places}f}"
+
+
+def mean(values: Sequence[float]) -> float:
+    """The arithmetic mean."""
+    return sum(values) / len(values)
