@@ -1,6 +1,6 @@
 """Time of `import tfshed` over `import keras`, in fresh processes side by side.
 
-    python benchmarks/import_time.py [--rounds 10]
+python benchmarks/import_time.py [--rounds 10]
 """
 
 from __future__ import annotations

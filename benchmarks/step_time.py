@@ -3,9 +3,9 @@
     python benchmarks/step_time.py [--net mlp|resnet20] [--batch 32] [--jit] [--rounds 12]
 
 Arms: Keras 3 without pruning; tfshed (global magnitude, shed every step) with an update every 100
-steps and every step; tf_keras without pruning; tfmot with the same two. All in one process, round by
-round, each round in another order; a ratio is the median over rounds of (arm / unpruned of its own
-Keras in the same round), and printed with the quartiles. Run it on an otherwise idle machine.
+steps and every step; tf_keras without pruning; tfmot with the same two. All in one process, round
+by round, each round in another order; a ratio is the median over rounds of (arm / unpruned of its
+own Keras in the same round), printed with the quartiles. Run it on an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -124,7 +124,9 @@ def main() -> None:
         print(f"\rround {turn}/{args.rounds}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     count = made["keras"][1].count_params()
-    print(f"{args.net}, {count:,} parameters, batch {args.batch}, XLA {'on' if args.jit else 'off'}")
+    print(
+        f"{args.net}, {count:,} parameters, batch {args.batch}, XLA {'on' if args.jit else 'off'}"
+    )
     print(f"{'':28}{'ms':>8}{'ratio':>8}  quartiles")
     for name, (base, _) in made.items():
         ratios = np.array(seconds[name]) / np.array(seconds[base])

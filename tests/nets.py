@@ -40,7 +40,9 @@ def pruned(optimizer, dtype=None, final=0.75, jit=None, net_options=None, fit=No
     model = tfshed.prune_low_magnitude(
         net(dtype, **(net_options or {})), schedule(final), scope="global", **options
     )
-    model.compile(optimizer, "mse", jit_compile=JIT[0] if jit is None else jit, **(fit or {}))
+    jit = JIT[0] if jit is None else jit
+    # An object: Keras cannot read the name of a loss from an HDF5 file.
+    model.compile(optimizer, keras.losses.MeanSquaredError(), jit_compile=jit, **(fit or {}))
     return model
 
 

@@ -12,8 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 
 import tfshed
-from tfshed._table import Table
 from tfshed.plots import keep_ratio_plot
+from tfshed.tables import Table
 
 
 def rows(gap: float, metric: str | None = "val_accuracy") -> list[dict[str, Any]]:

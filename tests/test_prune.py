@@ -33,7 +33,11 @@ def kept(variable) -> float:
     return np.count_nonzero(array(variable)) / int(np.prod(variable.shape))
 
 
-def train(model, x, y, epochs=1, eager=True, optimizer="sgd", loss=None):
+# Compiling costs TensorFlow more than training nets as small as these, and JAX less.
+EAGER = keras.backend.backend() != "jax"
+
+
+def train(model, x, y, epochs=1, eager=EAGER, optimizer="sgd", loss=None):
     model.compile(optimizer, loss or keras.losses.MeanSquaredError(), run_eagerly=eager)
     callback = tfshed.UpdatePruningStep()
     return model.fit(x, y, epochs=epochs, batch_size=4, verbose=0, callbacks=[callback])
@@ -175,7 +179,7 @@ def test_a_subclassed_model_is_marked_trained_and_restored(built, eager):
     before = array(model(data(4, 8)))
     assert tfshed.strip_pruning(model) is model
     np.testing.assert_array_equal(array(model(data(4, 8))), before)
-    assert type(model.optimizer) is keras.optimizers.SGD
+    assert type(model.optimizer).__name__ == "SGD"
     model.fit(data(4, 8), data(4, 2), verbose=0)
 
 

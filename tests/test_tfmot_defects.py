@@ -28,7 +28,9 @@ def kept(variable) -> float:
 
 
 def fit(model, x, y, *callbacks, epochs=1, optimizer="sgd", before=()):
-    model.compile(optimizer, keras.losses.MeanSquaredError(), run_eagerly=True)
+    # Compiling costs TensorFlow more than training nets as small as these, and JAX less.
+    eager = keras.backend.backend() != "jax"
+    model.compile(optimizer, keras.losses.MeanSquaredError(), run_eagerly=eager)
     every = [*before, tfshed.UpdatePruningStep(), *callbacks]
     model.fit(x, y, epochs=epochs, batch_size=4, verbose=0, callbacks=every)
     return model

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 from keras.src.utils import tracking
 
@@ -90,6 +91,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         object.__setattr__(self, "_prune", lambda: prune)
         object.__setattr__(self, "_saved", saved)
         object.__setattr__(self, "groups", [])
+        object.__setattr__(self, "_waiting", None)
 
     @tracking.no_automatic_dependency_tracking
     def build(self, variables: Sequence[Any]) -> None:
@@ -110,9 +112,14 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         )
         if not self.inner_optimizer.built:
             self.inner_optimizer.build(variables)
-        for group in self.groups:
-            group.build(self.add_variable)
+        for i, group in enumerate(self.groups):
+            # HDF5 files need names that differ between groups.
+            with keras.name_scope(f"group_{i}"):
+                group.build(self.add_variable)
         super().build(variables)
+        if self._waiting is not None:
+            self.set_weights(self._waiting)
+            object.__setattr__(self, "_waiting", None)
 
     def _find_groups(self, variables: list[Any]) -> list[PruningGroup]:
         from tfshed.policies import groups_of
@@ -142,6 +149,23 @@ class PruningOptimizer(keras.optimizers.Optimizer):
     @property
     def variables(self) -> list[Any]:
         return [*self._variables, *self.inner_optimizer.variables]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Sets all of `variables`; before the build, as soon as there are any.
+
+        Raises:
+            ValueError: other numbers or shapes than those of `variables`.
+        """
+        values = [np.asarray(w) for w in weights]
+        if not self.built:
+            # Keras' HDF5 loader has the state when the variables are not known yet.
+            object.__setattr__(self, "_waiting", values)
+            return
+        found, wanted = [w.shape for w in values], [tuple(v.shape) for v in self.variables]
+        if found != wanted:
+            raise ValueError(f"optimizer state: expected shapes {wanted}, received {found}")
+        for variable, value in zip(self.variables, values):
+            variable.assign(value)
 
     # The inner optimizer is saved by its own walk: its state would be written twice otherwise.
     def save_own_variables(self, store: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfshed._table import read_table
+from tfshed.tables import read_table
 
 __all__ = ["keep_ratio_plot"]
 

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tfshed._table import replace_file
+from tfshed.tables import replace_file
 
 SETTINGS = "settings.json"
 PACKAGES = ("tensorflow", "jax", "torch", "keras", "numpy", "scikit-learn")

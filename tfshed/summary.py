@@ -9,11 +9,11 @@ import keras
 import numpy as np
 
 from tfshed._backend import live, to_numpy
-from tfshed._probe import unique
-from tfshed._summary_table import Row, Summary
 from tfshed.config import PruningConfig
 from tfshed.policies import Candidate, Selection, candidates, choose
 from tfshed.prune import declarations
+from tfshed.summary_table import Row, Summary
+from tfshed.tracking.probe import unique
 from tfshed.wrapper import PruneLowMagnitude
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfshed._journal import flat
+from tfshed.tracking.journal import flat
 
 
 def evaluate_aside(model: Any, data: Any, batch_size: Any = None, steps: Any = None) -> Any:

@@ -10,14 +10,11 @@ import keras
 from keras import ops
 
 from tfshed._backend import to_numpy
-from tfshed._clock import Clock
-from tfshed._evaluate import evaluate_aside
-from tfshed._journal import RATIOS, Journal, flat
-from tfshed._probe import ControlProbe, PruningProbe, Reading
 from tfshed.optimizer import pruning_optimizer
-from tfshed.pruning_summaries import PruningSummaries
-
-__all__ = ["KeepRatio", "PruningSummaries"]
+from tfshed.tracking.clock import Clock
+from tfshed.tracking.evaluate import evaluate_aside
+from tfshed.tracking.journal import RATIOS, Journal, flat
+from tfshed.tracking.probe import ControlProbe, PruningProbe, Reading
 
 LOGS = {
     "keep_target": "target",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tfshed._scalars import Scalars
-from tfshed._table import Row, Table, replace_file
+from tfshed.tables import Row, Table, replace_file
+from tfshed.tracking.scalars import Scalars
 
 KEY = ["step", "epoch", "event"]
 RATIOS = ["target", "actual", "gap", "after_update", "threshold", "scheduled", "shed"]

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 
 from tfshed._backend import to_numpy
-from tfshed._scalars import Scalars
 from tfshed.group import PruningGroup
 from tfshed.optimizer import pruning_optimizer
+from tfshed.tracking.scalars import Scalars
 from tfshed.wrapper import PruneLowMagnitude
 
 

@@ -12,8 +12,8 @@ import pytest
 from keras import ops
 
 import tfshed
-from tfshed import _probe
-from tfshed._table import Table, read_table
+from tfshed.tables import Table, read_table
+from tfshed.tracking import probe
 
 BATCH, BATCHES = 4, 10
 # These runs shed on purpose.
@@ -188,8 +188,8 @@ def test_batches_that_the_loss_scale_skips_are_no_steps() -> None:
 def test_the_device_is_read_at_updates_and_epochs_only(monkeypatch: pytest.MonkeyPatch) -> None:
     keep = tfshed.KeepRatio()
     reads = []
-    original = _probe.PruningProbe.read
-    monkeypatch.setattr(_probe.PruningProbe, "read", lambda s: reads.append(1) or original(s))
+    original = probe.PruningProbe.read
+    monkeypatch.setattr(probe.PruningProbe, "read", lambda s: reads.append(1) or original(s))
     applied = []
     monkeypatch.setattr(
         tfshed.KeepRatio,
@@ -456,12 +456,12 @@ def test_a_control_run_counts_nan_as_there_and_zero_as_gone() -> None:
     values[1] = -0.25
     a.assign(values)
     b.assign(np.zeros(b.shape, "float32"))
-    counted = _probe.ControlProbe(model, 0.5, None).read()
+    counted = probe.ControlProbe(model, 0.5, None).read()
     assert counted.kernels == {"net/a/kernel": 7 / 8, "net/b/kernel": 0.0}
-    assert _probe.ControlProbe(model, 0.0, None).read().net["actual"] == 128 / 192
+    assert probe.ControlProbe(model, 0.0, None).read().net["actual"] == 128 / 192
     model.trainable = False
     with pytest.raises(ValueError, match="expected trainable kernels, received net with none"):
-        _probe.ControlProbe(model, 0.0, None)
+        probe.ControlProbe(model, 0.0, None)
 
 
 @pytest.mark.backend
