@@ -106,7 +106,10 @@ def main() -> None:
     y = rng.integers(0, 10, args.batch)
     data = tf.data.Dataset.from_tensors((tf.constant(x), tf.constant(y))).repeat()
     made = arms(args.net, args.jit)
-    loops = {name: (model.make_train_function(), iter(data)) for name, (_, model) in made.items()}
+    loops = {}
+    for name, (_, model) in made.items():
+        model.make_train_function()
+        loops[name] = (model.train_function, iter(data))
     seconds: dict[str, list[float]] = {name: [] for name in made}
     for turn in range(args.rounds + 1):
         order = list(made)

@@ -171,7 +171,9 @@ def test_a_subclassed_model_is_marked_trained_and_restored(built, eager):
         model(data(1, 8))
     assert prune(model, HALF) is model
     model.compile("sgd", "mse", run_eagerly=eager)
-    with pytest.raises(RuntimeError, match=r"does not prune. Add tfshed.UpdatePruningStep\(\)"):
+    with pytest.raises(
+        RuntimeError, match=r"no optimizer prunes it. Add tfshed.UpdatePruningStep\(\)"
+    ):
         model.fit(data(4, 8), data(4, 2), verbose=0)
     train(model, data(4, 8), data(4, 2), eager=eager)
     kernels = [layer.kernel for layer in (model.first, *model.rest)]

@@ -150,8 +150,12 @@ KINDS = {
 }
 
 
-@pytest.mark.backend
-@pytest.mark.parametrize("kind", KINDS)
+# What makes a difference to a backend; all on the first one.
+PORTABLE = ("Dense", "Conv2D", "SeparableConv2D", "EinsumDense to heads", "LSTM", "Bidirectional")
+ALL_KINDS = [pytest.param(k, marks=pytest.mark.backend if k in PORTABLE else ()) for k in KINDS]
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_a_layer_computes_trains_saves_and_unwraps_as_itself(kind, tmp_path):
     make, shape, kernels = KINDS[kind]
     x, y = data(4, *shape), data(4, 2)
@@ -185,8 +189,7 @@ def test_a_layer_computes_trains_saves_and_unwraps_as_itself(kind, tmp_path):
     np.testing.assert_array_equal(array(stripped(x)), after)
 
 
-@pytest.mark.backend
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_blocks_lie_along_the_input_channels(kind):
     make, shape, kernels = KINDS[kind]
     layer = make()
@@ -399,12 +402,14 @@ def test_a_stateful_layer_keeps_its_state():
     lstm = L.LSTM(4, stateful=True, name="lstm")
     model = tfshed.prune_low_magnitude(keras.Model(inputs, L.Dense(2)(lstm(inputs))), HALF)
     x = data(4, 3, 8)
-    first, second = model.predict(x, verbose=0), model.predict(x, verbose=0)
+    first, second = array(model(x)), array(model(x))
     assert not np.array_equal(first, second)
     lstm.reset_state()
-    np.testing.assert_array_equal(model.predict(x, verbose=0), first)
-    train(model, x, data(4, 2))
-    assert_half_is_zero(lstm.cell.kernel)
+    np.testing.assert_array_equal(array(model(x)), first)
+    # Keras cannot train a stateful layer on PyTorch, wrapped or not.
+    if keras.backend.backend() != "torch":
+        train(model, x, data(4, 2))
+        assert_half_is_zero(lstm.cell.kernel)
 
 
 PLAIN = {

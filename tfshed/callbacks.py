@@ -129,6 +129,7 @@ class KeepZeros(keras.callbacks.Callback):
     def __init__(self, select: Any = None) -> None:
         super().__init__()
         self._selection = Selection(select)
+        self._group: PruningGroup | None = None
 
     def set_model(self, model: Any) -> None:
         super().set_model(model)
@@ -147,7 +148,11 @@ class KeepZeros(keras.callbacks.Callback):
             raise ValueError(
                 f"expected a model with zeros in its kernels, received {model.name} with none"
             )
-        wrap_optimizer(model, [PruningGroup(config, kernels)])
+        self._group = PruningGroup(config, kernels, empty_is_pruned=True)
+        wrap_optimizer(model, [self._group])
 
     def on_train_end(self, logs: Any = None) -> None:
+        if self._group is None:
+            return  # the optimizer was pruning before: it goes on with that
         unwrap_optimizer(self.model)
+        self._group = None

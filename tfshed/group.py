@@ -32,6 +32,8 @@ class PruningGroup:
     Args:
         config: how to prune.
         kernels: what to prune; at least one.
+        empty_is_pruned: whether a kernel of nothing but zeros was pruned away as a whole, or is yet
+            to be trained (False, default).
 
     Attributes:
         masks: one bool variable for each kernel, of the granularity's mask shape; True = kept.
@@ -43,10 +45,13 @@ class PruningGroup:
         totals: numpy (scopes,), how many weights (blocks) there are.
     """
 
-    def __init__(self, config: PruningConfig, kernels: Sequence[Kernel]):
+    def __init__(
+        self, config: PruningConfig, kernels: Sequence[Kernel], empty_is_pruned: bool = False
+    ):
         if not kernels:
             raise ValueError("expected at least one kernel to prune, received none")
         self.config, self.kernels = config, list(kernels)
+        self.empty_is_pruned = empty_is_pruned
         one = config.scope == "global"
         self.scopes = [0 if one else i for i in range(len(self.kernels))]
         self.mask_shapes = [
@@ -96,7 +101,7 @@ class PruningGroup:
 
     def _present(self, kernel: Kernel) -> np.ndarray:
         weight = to_numpy(kernel.variable)
-        if not weight.any():
+        if not weight.any() and not self.empty_is_pruned:
             if self.sheds:
                 warnings.warn(
                     f"{kernel.path} is all zeros: every weight lies below the threshold "

@@ -272,6 +272,7 @@ def _prune_model(model: Any, config: PruningConfig, selection: Selection) -> Any
     wanted = {id(found[i].kernel.variable) for i in chosen}
     pruned = clone(model, lambda layer: _wrap(layer, config, wanted))
     object.__setattr__(pruned, "_tfshed_report", rows)
+    _guard(pruned)
     for row in rows:
         if not row.pruned:
             logger.info("left alone: %s (%s): %s", row.path, row.layer, row.reason)
@@ -279,22 +280,31 @@ def _prune_model(model: Any, config: PruningConfig, selection: Selection) -> Any
 
 
 def _guard(model: Any) -> None:
-    """Makes `fit` of a marked model an error while its optimizer does not prune.
+    """Makes `fit` an error while the optimizer does not prune, before it has begun.
 
-    A wrapper sees that it is trained; in a model without wrappers nothing else would.
+    Wrappers see for themselves that they are trained, but in a marked model nothing else would,
+    and an error inside the step of JAX's trainer costs the model its weights.
     """
     make = model.make_train_function
 
     def checked(*args: Any, **kwargs: Any) -> Any:
-        if pruning_optimizer(model.optimizer) is None:
+        if pruning_optimizer(model.optimizer) is None and _has_something_to_prune(model):
             raise RuntimeError(
-                f"{model.name} is trained, but its optimizer does not prune. Add "
+                f"{model.name} is trained, but no optimizer prunes it. Add "
                 "tfshed.UpdatePruningStep() to the callbacks of fit(), or compile it with "
                 "tfshed.PruningOptimizer(optimizer, model)."
             )
         return make(*args, **kwargs)
 
     object.__setattr__(model, "make_train_function", checked)
+
+
+def _has_something_to_prune(model: Any) -> bool:
+    return any(
+        not isinstance(layer, PruneLowMagnitude)
+        or any(kernel.variable.trainable for kernel in layer.chosen_kernels())
+        for layer in declaring(model)
+    )
 
 
 def check_finite(model: Any, rows: list[Choice]) -> None:
