@@ -69,19 +69,17 @@ def arms(matched: bool) -> list[Arm]:
 
 
 def network(settings: Settings, seed: int) -> Any:
-    net = models.resnet(
+    return models.resnet(
         settings.depth,
         input_shape=(8, 8, 1),
         width=settings.width,
         weight_decay=settings.decay / 2,  # of the square, whose derivative has a 2
+        # An epoch has 15 steps: Keras' .99 would average over seven epochs, and accuracy in
+        # between would be that of old statistics.
+        bn_momentum=settings.bn_momentum,
+        bn_epsilon=settings.bn_epsilon,
         seed=seed,
     )
-    for layer in net.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            # An epoch has 15 steps: Keras' .99 would average over seven epochs, and accuracy in
-            # between would be that of old statistics.
-            layer.momentum, layer.epsilon = settings.bn_momentum, settings.bn_epsilon
-    return net
 
 
 def compiled(net: Any, rate: Any, momentum: float) -> Any:

@@ -22,7 +22,7 @@ class Replay(keras.optimizers.Optimizer):
         self.assign(variable, keras.ops.cast(gradient, variable.dtype))
 
 
-def _blocks(x, a, b):
+def blocks_of(x, a, b):
     """(..., rows, columns) as (..., rows / a, columns / b, a * b), zeros at the end."""
     rows, columns = x.shape[-2:]
     more = [(0, 0)] * (x.ndim - 2) + [(0, -rows % a), (0, -columns % b)]
@@ -78,11 +78,11 @@ class Simulator:
         if self.block is None:
             return magnitude
         a, b, pooling = self.block
-        x = _blocks(magnitude, a, b)
+        x = blocks_of(magnitude, a, b)
         if pooling == "MAX":
             return x.max(-1)
         if pooling == "AVG":
-            present = _blocks(np.ones_like(magnitude), a, b).sum(-1)
+            present = blocks_of(np.ones_like(magnitude), a, b).sum(-1)
             return x.sum(-1, dtype="float32") / present
         return np.sqrt((x * x).sum(-1, dtype="float32"))
 

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 import tfshed
-from tests.simulator import _blocks
+from tests.simulator import blocks_of
 from tfshed._backend import to_numpy
 from tfshed.config import PruningConfig
 from tfshed.granularity import Axes
@@ -20,7 +20,7 @@ TABLE = {0: 0.0, 1: 4.0, 2: 2.0, 3: 1.0, 4: 0.0}
 def decay(weight, above, table, rate, block=(4, 1)):
     """rate * multiplier[L0] * w, block by block."""
     a, b = block
-    l0 = (_blocks(np.abs(weight), a, b) > above).sum(-1)
+    l0 = (blocks_of(np.abs(weight), a, b) > above).sum(-1)
     factor = np.vectorize(table.get)(l0).astype("float32")
     factor = factor.repeat(a, -2).repeat(b, -1)[..., : weight.shape[-2], : weight.shape[-1]]
     return np.float32(rate) * factor * weight

@@ -124,7 +124,8 @@ def _dress(keep: Any, below: Any, metric: str | None, single: bool, title: str |
     if below is not None and metric is not None:
         below.set_ylabel(metric + (" (fraction)" if "acc" in metric else ""))
     # Above the axes, where it covers no line.
-    columns = 4 if len(lines) < 9 else 3
+    # About a hundred characters fit into a row of the figure, with the lines' samples.
+    columns = max(1, min(4, 100 // (max(map(len, labels)) + 8)))
     legend = {"loc": "outside upper center", "ncols": columns, "fontsize": 9, "title": title}
     keep.figure.legend(lines, labels, **legend)
 

@@ -137,3 +137,12 @@ def test_kernels_start_from_he_normal():
 def test_refuses_with_what_was_expected(arguments, message):
     with pytest.raises(ValueError, match=message):
         models.resnet(**arguments)
+
+
+def test_batch_norm_constants_reach_every_layer() -> None:
+    net = models.resnet(8, (8, 8, 1), width=2, bn_momentum=0.9, bn_epsilon=1e-5)
+    norms = [x for x in net.layers if isinstance(x, keras.layers.BatchNormalization)]
+    assert norms and {(x.momentum, x.epsilon) for x in norms} == {(0.9, 1e-5)}
+    for bad in ({"bn_momentum": 1.0}, {"bn_epsilon": 0.0}):
+        with pytest.raises(ValueError, match="expected 0 <= bn_momentum < 1 and bn_epsilon > 0"):
+            models.resnet(8, (8, 8, 1), **bad)

@@ -20,6 +20,8 @@ def resnet(
     seed: int | None = None,
     *,
     shortcut: Shortcut = "B",
+    bn_momentum: float = 0.99,
+    bn_epsilon: float = 1e-3,
 ) -> Any:
     """Builds the residual network that He et al. trained on CIFAR-10.
 
@@ -46,6 +48,8 @@ def resnet(
             BatchNorm, as the pruning papers' code does (Renda et al. 2020); `"A"` takes every
             second pixel and pads the new channels with zeros, without parameters, as He et al.
             did on CIFAR-10.
+        bn_momentum, bn_epsilon: of every BatchNorm, `0 <= momentum < 1` and `epsilon > 0`; the
+            defaults are Keras'. With few steps an epoch a momentum of .99 averages over several.
 
     Returns:
         A functional `keras.Model` from `(batch, height, width, channels)` to
@@ -54,7 +58,8 @@ def resnet(
 
     Raises:
         ValueError: for a depth that is not `6 * n + 2`, a width, number of classes or size
-            below 1, a rank other than 3, a negative decay or an unknown shortcut.
+            below 1, a rank other than 3, a negative decay, an unknown shortcut, or BatchNorm
+            constants out of range.
 
     Example:
         >>> from tfshed import models
@@ -67,9 +72,14 @@ def resnet(
     Source: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016.
     """
     shape = _checked(depth, input_shape, classes, width, weight_decay, shortcut)
+    if not 0 <= bn_momentum < 1 or bn_epsilon <= 0:
+        raise ValueError(
+            "resnet: expected 0 <= bn_momentum < 1 and bn_epsilon > 0, received "
+            f"bn_momentum={bn_momentum} and bn_epsilon={bn_epsilon}."
+        )
     import keras
 
-    make = _Layers(weight_decay, seed)
+    make = _Layers(weight_decay, seed, {"momentum": bn_momentum, "epsilon": bn_epsilon})
     inputs = keras.Input(shape, name="image")
     x = make.conv(inputs, width, "stem", kernel=3)
     x = keras.layers.ReLU(name="stem_relu")(x)
@@ -163,8 +173,9 @@ def _checked(
 class _Layers:
     """Makes layers with what all kernels of one network share."""
 
-    def __init__(self, weight_decay: float, seed: int | None) -> None:
+    def __init__(self, weight_decay: float, seed: int | None, batch_norm: dict[str, float]) -> None:
         self._weight_decay = weight_decay
+        self._batch_norm = batch_norm
         self._seed = seed
         self._made = 0
 
@@ -197,7 +208,9 @@ class _Layers:
             name=f"{prefix}_conv{suffix}",
             **self.kernel(),
         )(x)
-        return keras.layers.BatchNormalization(axis=-1, name=f"{prefix}_bn{suffix}")(x)
+        return keras.layers.BatchNormalization(
+            axis=-1, name=f"{prefix}_bn{suffix}", **self._batch_norm
+        )(x)
 
 
 def _block(
