@@ -11,6 +11,7 @@ _workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _threads = max(1, (os.cpu_count() or 1) // _workers)
 os.environ.setdefault("OMP_NUM_THREADS", str(_threads))
 
+import gc  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 
 import _quiet  # noqa: E402
@@ -30,6 +31,11 @@ if keras.backend.backend() == "tensorflow":
         [tf.config.LogicalDeviceConfiguration(), tf.config.LogicalDeviceConfiguration()],
     )
     tf.config.threading.set_intra_op_parallelism_threads(_threads)
+
+
+# `clear_session` collects garbage after every test: leave what the imports made out of it.
+gc.collect()
+gc.freeze()
 
 
 @pytest.fixture(autouse=True)

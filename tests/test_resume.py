@@ -13,6 +13,8 @@ from tfshed.callbacks import ensure_pruning
 from tfshed.optimizer import pruning_optimizer
 
 only_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.train.Checkpoint")
+# These runs shed on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:the net has shed itself below its final target")
 HALF = 3
 
 
