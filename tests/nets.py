@@ -10,7 +10,7 @@ from tfshed._backend import to_numpy
 from tfshed.optimizer import pruning_optimizer
 
 BACKEND = keras.backend.backend()
-# The ways to run a step. TensorFlow's first one is what most tests take: XLA takes seconds to compile.
+# The ways to run a step. Most tests take the first one: XLA takes seconds to compile.
 JIT = {"tensorflow": (False, True), "jax": (True,), "torch": (False,)}[BACKEND]
 
 

@@ -53,7 +53,7 @@ def test_the_offset_continues_where_the_kernel_before_ended():
 
 
 def test_random_pruning_is_uniform_and_steps_are_independent():
-    """64 weights, 16 go, 1000 times: each a quarter of the times, neighbours no more than others."""
+    """Of 64 weights 16 go, 1000 times: each a quarter of the times, neighbours as all others."""
     n, times = 64, 1000
     for stride in (1, 100):
         gone = np.zeros((times, n), bool)

@@ -347,6 +347,14 @@ def test_a_cut_that_is_not_finite_prunes_nothing(value):
 
 
 @pytest.mark.backend
+def test_a_weight_at_the_threshold_stays():
+    start = [np.array([[0.5, -0.5], [0.49999997, 1.0]], "float32")]
+    machine = Machine(start, schedule=OneShot(0.5, step=9), threshold=0.5)
+    machine.step(start)
+    np.testing.assert_array_equal(machine.masks[0], [[True, True], [False, True]])
+
+
+@pytest.mark.backend
 def test_masks_made_anew_let_weights_come_back():
     start = [np.array([[1.0, 2.0, 3.0, 4.0]], "float32")]
     schedule = ConstantSparsity(0.5, 0, frequency=2)
@@ -368,7 +376,7 @@ def test_the_guard_stops_shedding_and_nothing_else():
         machine = Machine(start, schedule=schedule, threshold=0.1, collapse_guard=guard)
         kept[guard] = []
         for t in range(1, 7):
-            # Ten are left in step 1, the update of step 2 sees them, and step 3 would shed the rest.
+            # Step 1 leaves ten, the update of step 2 sees them, and step 3 would shed the rest.
             machine.step([after if t < 3 else 0.01 * start[0]])
             kept[guard].append(int(machine.masks[0].sum()))
     assert kept[0.0] == [10, 10, 0, 0, 0, 0]

@@ -23,7 +23,7 @@ def train(model, *callbacks, epochs=2):
     model.fit(x, y, batch_size=16, epochs=epochs, verbose=0, callbacks=list(callbacks))
 
 
-# On JAX plain Keras, too, fails at the end of a fit with use_ema=True and no overwriting.
+# On JAX a second fit with use_ema=True fails in plain Keras, too: its averages are gone by then.
 ALL = [pytest.param(n, marks=[] if n == "averaged" else pytest.mark.backend) for n in OPTIMIZERS]
 
 

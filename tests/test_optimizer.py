@@ -33,6 +33,10 @@ class MaxNorm(keras.constraints.Constraint):
     def __call__(self, w):
         return w + 0.01
 
+    # In the tests' names, where an address would differ between pytest-xdist's workers.
+    def __repr__(self):
+        return "MaxNorm()"
+
 
 OPTIMIZERS = {
     "sgd": lambda: keras.optimizers.SGD(0.1),
@@ -55,6 +59,8 @@ OPTIMIZERS = {
         0.05, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=3
     ),
     "accumulated": lambda: keras.optimizers.Adam(0.01, gradient_accumulation_steps=2),
+    "schedule free": lambda: keras.optimizers.ScheduleFreeAdamW(0.01, warmup_steps=2),
+    "multi": lambda: keras.optimizers.MultiOptimizer(lambda v: keras.optimizers.Lamb(0.01)),
 }
 
 
@@ -354,6 +360,41 @@ def test_what_the_inner_optimizer_sees_of_pruned_weights(masked):
     moved = 1.0 - to_numpy(v)[0, 1]
     np.testing.assert_allclose(moved, 0.01 if masked is False else 1.0, rtol=1e-3)
     assert to_numpy(v)[0, 0] == 0
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize(
+    "name", ["clipnorm", "global_clipnorm", "adafactor", "lamb", "muon", "multi", "adam"]
+)
+def test_the_gradients_of_pruned_weights_do_not_reach_the_others(name):
+    ends = []
+    for size in (0.0, 100.0):
+        start = np.random.default_rng(0).normal(size=(4, 4)).astype("float32")
+        start[0] = 0
+        v = keras.Variable(start, name="k")
+        optimizer = tfshed.PruningOptimizer(OPTIMIZERS[name](), [one_kernel(v)])
+        optimizer.build([v])
+        gradient = np.random.default_rng(1).normal(size=(4, 4)).astype("float32")
+        gradient[0] = size
+        for _ in range(2):
+            optimizer.apply([ops.convert_to_tensor(gradient)], [v])
+        ends.append(to_numpy(v))
+    assert not ends[0][0].any() and (ends[0][1:] != start[1:]).all()
+    np.testing.assert_array_equal(ends[0], ends[1])
+
+
+@pytest.mark.backend
+def test_masks_made_anew_see_the_whole_of_an_accumulated_step():
+    v = keras.Variable(np.array([[1.0, 2.0, 3.0, 4.0]], "float32"))
+    inner = keras.optimizers.SGD(1.0, gradient_accumulation_steps=2)
+    always = tfshed.ConstantSparsity(0.5, 0, frequency=1)
+    optimizer = tfshed.PruningOptimizer(inner, [one_kernel(v, schedule=always, monotone=False)])
+    optimizer.build([v])
+    nothing, step = np.zeros((1, 4), "float32"), np.array([[-9.0, -8.0, 0, 0]], "float32")
+    for gradient in (nothing, nothing, step, step):
+        optimizer.apply([ops.convert_to_tensor(gradient)], [v])
+    # Pruned by the first step, and back after the second.
+    np.testing.assert_array_equal(to_numpy(v), [[9.0, 8.0, 0.0, 0.0]])
 
 
 @only_tensorflow

@@ -20,7 +20,7 @@ from keras import ops
 from tfshed._backend import bits, cond, float_of, live
 from tfshed.config import PruningConfig
 from tfshed.criteria import INF_KEY
-from tfshed.granularity import Axes
+from tfshed.granularity import Axes, Unstructured
 from tfshed.selection import count, largest, smallest, smallest_per_group, threshold
 
 
@@ -133,7 +133,8 @@ def _drop(
     """Masks without the `surplus` smallest, the threshold, and how many went in the end."""
     # What was gone before has the key -1 and counts among the smallest.
     gone_before = ops.convert_to_tensor(totals.astype("int32")) - present
-    gone = smallest(keys, scopes, ops.where(surplus > 0, gone_before + surplus, 0))
+    n = ops.where(surplus > 0, gone_before + surplus, 0)
+    gone = smallest(keys, scopes, n, gone_before)
     new = [ops.logical_and(m, ops.logical_not(g)) for m, g in zip(masks, gone)]
     if not config.criterion.grows_threshold:
         return new, theta, surplus
@@ -192,10 +193,15 @@ def shed(config: PruningConfig, weight: Any, mask: Any, theta: Any, ax: Axes) ->
     Returns:
         `(mask, weight)`.
     """
-    granularity = config.granularity
-    if theta is not None:
-        # On the bits, not the floats: a NaN stays kept (a diverged run must show NaN and not an
-        # empty net), and a compiled step does not flush denormals here.
-        mask = ops.logical_and(mask, bits(granularity.scores(weight, ax)) >= bits(theta))
-    keep = granularity.spread(mask, weight.shape, ax)
-    return mask, ops.where(keep, weight, ops.zeros((), dtype=weight.dtype))
+    granularity, zero = config.granularity, ops.zeros((), dtype=weight.dtype)
+    if theta is None:
+        return mask, ops.where(granularity.spread(mask, weight.shape, ax), weight, zero)
+    # On the bits, not the floats: a NaN stays kept (a diverged run must show NaN and not an empty
+    # net), and a compiled step does not flush denormals here.
+    kept = ops.logical_and(mask, bits(granularity.scores(weight, ax)) >= bits(theta))
+    if not isinstance(granularity, Unstructured):
+        return kept, ops.where(granularity.spread(kept, weight.shape, ax), weight, zero)
+    weight = ops.where(kept, weight, zero)
+    # The same as `kept`, read off the new weights: XLA computes the two results in two loops, and
+    # the second would otherwise run the whole of the optimizer's update again.
+    return ops.logical_or(bits(weight) > 0, ops.logical_and(mask, theta <= 0.0)), weight

@@ -192,17 +192,19 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         self.inner_optimizer.apply(
             self._gradients(list(grads), variables, before), trainable_variables
         )
+        # Masks that are made anew rank what the whole step made of the weights: of accumulated
+        # gradients only the last ones finish it.
+        done = ops.cast(self.inner_optimizer.iterations, "int32")
         for group in self.groups:
             masks = before.get(id(group))
-            group.shed(step, masks if masks is not None else group.prune(step))
+            group.shed(step, masks if masks is not None else group.prune(done))
 
     def _gradients(
         self, grads: list[Any], variables: list[Any], masks: dict[int, Any]
     ) -> list[Any]:
-        inner = self.inner_optimizer
         masked = self.mask_gradients
         if masked == "auto":
-            masked = bool(inner.clipnorm or inner.global_clipnorm) or type(inner).__name__ in MIXING
+            masked = _mixes(self.inner_optimizer)
         for j, (grad, variable) in enumerate(zip(grads, variables)):
             group, i = self._slots.get(self._var_key(variable), (None, 0))
             # The gradient of an embedding is sparse in rows: adding to it would make it dense.
@@ -250,6 +252,16 @@ class PruningOptimizer(keras.optimizers.Optimizer):
             config.pop("inner_optimizer"), custom_objects=custom_objects
         )
         return cls(inner, **config)
+
+
+def _mixes(optimizer: Any) -> bool:
+    """Whether the update of one element depends on the gradients of others."""
+    if optimizer.clipnorm or optimizer.global_clipnorm:
+        return True
+    if any(kind.__name__ in MIXING for kind in type(optimizer).__mro__):
+        return True
+    # Those inside of a MultiOptimizer.
+    return any(_mixes(each) for each in getattr(optimizer, "optimizers", ()))
 
 
 def _from_config(saved: dict[str, Any], variables: list[Any]) -> PruningGroup:

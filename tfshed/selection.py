@@ -23,8 +23,8 @@ from tfshed._backend import INT32_MAX, cond, while_loop
 # Keys in the sample of a single scope; several share twice as many, down to the least.
 SAMPLE, LEAST_SAMPLE = 8192, 512
 LANES = 32
-# So many secant steps are tried before plain bisection takes over: it needs 31 steps at most,
-# whatever the keys are, and the secant rule about 6 on the weights of a net.
+# So many secant steps are tried before plain bisection takes over, which needs 31 steps at most,
+# whatever the keys are.
 SECANT_STEPS = 10
 
 
@@ -79,34 +79,38 @@ def largest(keys: Any) -> Any:
     return ops.max(ops.concatenate([columns, rest - 1])) + 1
 
 
-def _sample(keys: Sequence[Any], scopes: Sequence[int]) -> tuple[Any, np.ndarray]:
-    """A sorted sample of each scope, (scopes, size) padded at the end, and its true sizes."""
+def _sample(keys: Sequence[Any], scopes: Sequence[int]) -> tuple[Any, Any]:
+    """A sorted sample of the keys >= 0 of each scope, (scopes, size), and how many are in it.
+
+    What is left of a row is filled up with the largest int32.
+    """
     totals = _totals(keys, scopes)
     size = max(LEAST_SAMPLE, SAMPLE if len(totals) == 1 else 2 * SAMPLE // len(totals))
     rows: list[list[Any]] = [[] for _ in totals]
     for k, scope in zip(keys, scopes):
         # An odd stride: it meets every residue of the powers of two that layer widths are made of.
         rows[scope].append(ops.reshape(k, (-1,))[:: max(1, int(totals[scope]) // size) | 1])
-    lengths = np.array([sum(int(p.shape[0]) for p in row) for row in rows])
+    lengths = [sum(int(p.shape[0]) for p in row) for row in rows]
     padded = []
     for row, length in zip(rows, lengths):
-        rest = int(lengths.max() - length)
-        padded.append(ops.concatenate([*row, ops.full((rest,), INT32_MAX, dtype="int32")]))
-    return ops.sort(ops.stack(padded), axis=-1), lengths
+        rest = ops.full((max(lengths) - length,), -1, dtype="int32")
+        padded.append(ops.concatenate([*row, rest]))
+    sample = ops.stack(padded)
+    present = ops.sum(ops.cast(sample >= 0, "int32"), axis=-1)
+    return ops.sort(ops.where(sample < 0, INT32_MAX, sample), axis=-1), present
 
 
-def _floats(values: np.ndarray) -> Any:
-    # Arithmetic between a tensor and a numpy array is not defined on every backend and device.
-    return ops.convert_to_tensor(values.astype("float32"))
-
-
-def threshold(keys: Sequence[Any], scopes: Sequence[int], n: Any) -> tuple[Any, Any, Any]:
+def threshold(
+    keys: Sequence[Any], scopes: Sequence[int], n: Any, gone: Any = 0
+) -> tuple[Any, Any, Any]:
     """For each scope the limit at which to cut so that `n` of its keys go.
 
     Args:
         keys: int32 tensors of any shapes, values >= -1.
         scopes: for each of `keys` the number of its scope, 0, 1, ...
         n: int32 (scopes,), 0 <= n <= number of keys in the scope.
+        gone: int32 (scopes,), how many keys are -1, or a lower number. It only makes the first
+            guess better.
 
     Returns:
         `(cut, at_cut, below)`, each int32 (scopes,): `at_cut` = count(keys <= cut) >= n. Where they
@@ -120,34 +124,39 @@ def threshold(keys: Sequence[Any], scopes: Sequence[int], n: Any) -> tuple[Any, 
     >>> [ops.convert_to_numpy(x).tolist() for x in found]
     [[3], [3], [1]]
     """
-    totals = _totals(keys, scopes).astype("float32")
+    totals = ops.convert_to_tensor(_totals(keys, scopes).astype("int32"))
     keys = [ops.convert_to_tensor(k, dtype="int32") for k in keys]
     n = ops.convert_to_tensor(n, dtype="int32")
-    sample, lengths = _sample(keys, scopes)
-    ranks = ops.cast(n, "float32") * _floats(lengths / totals)
-    # Where the first guess will be wrong by: four standard deviations of a sample's rank.
-    margin, last = _floats(2.0 * np.sqrt(lengths)), _floats(lengths - 1)
+    gone = ops.minimum(ops.convert_to_tensor(gone, dtype="int32"), n)
+    sample, size = _sample(keys, scopes)
+    last = ops.maximum(ops.cast(size, "float32") - 1.0, 0.0)
+    # Sample ranks for each rank among the keys that are still there.
+    density = ops.cast(size, "float32") / ops.maximum(ops.cast(totals - gone, "float32"), 1.0)
+    rank = ops.cast(n - gone, "float32") * density
 
-    def at_rank(rank: Any) -> Any:
-        index = ops.maximum(ops.minimum(ops.floor(rank), last), 0.0)
-        index = ops.expand_dims(ops.cast(index, "int32"), -1)
-        return ops.squeeze(ops.take_along_axis(sample, index, axis=-1), -1)
+    def at(rank: Any) -> tuple[Any, Any]:
+        rank = ops.maximum(ops.minimum(ops.floor(rank), last), 0.0)
+        index = ops.expand_dims(ops.cast(rank, "int32"), -1)
+        return rank, ops.squeeze(ops.take_along_axis(sample, index, axis=-1), -1)
 
-    # The slope of the count near the guess, in ranks per key: the secant rule's second point.
-    span = ops.cast(at_rank(ranks + margin) - at_rank(ranks - margin), "float32")
-    slope = 2.0 * margin * _floats(totals / lengths) / ops.maximum(span, 1.0)
+    # The slope of the count near the guess, in ranks per key: the secant rule's second point. The
+    # guess will be wrong by a standard deviation of a sample's rank; this looks at four.
+    margin = 2.0 + 4.0 * ops.sqrt(ops.maximum(ops.minimum(rank, last - rank), 0.0))
+    (low, low_key), (high, high_key) = at(rank - margin), at(rank + margin)
+    span = ops.maximum(ops.cast(high_key - low_key, "float32"), 1.0)
+    slope = ops.maximum(high - low, 1.0) / ops.maximum(density, 1e-9) / span
 
     # lo: count(keys <= lo) < n or n = 0;  hi: count(keys <= hi) >= n.
     like = ops.zeros_like(n)
     start = (
         ops.convert_to_tensor(np.int32(0)),
-        at_rank(ranks),
+        at(rank)[1],
         slope,
         like - 2,
         # Where nothing is to go, the search is over before it starts.
         ops.where(n > 0, like + INT32_MAX, like - 2),
         like,
-        ops.where(n > 0, ops.convert_to_tensor(totals.astype("int32")), like),
+        ops.where(n > 0, totals, like),
     )
 
     def unfinished(
@@ -162,16 +171,20 @@ def threshold(keys: Sequence[Any], scopes: Sequence[int], n: Any) -> tuple[Any, 
         enough = counted >= n
         # The slope between this point and the end on its other side, once there is one.
         other = ops.where(enough, lo, hi)
-        known = ops.logical_and(other > -2, other < INT32_MAX)
+        known = ops.logical_and(other >= 0, other < INT32_MAX)
         rise = ops.cast(ops.where(enough, c_lo, c_hi) - counted, "float32")
         chord = rise / ops.cast(ops.where(other == guess, 1, other - guess), "float32")
         slope = ops.where(ops.logical_and(known, chord > 0.0), chord, slope)
         up, down = ops.logical_and(open_, ops.logical_not(enough)), ops.logical_and(open_, enough)
         lo, c_lo = ops.where(up, guess, lo), ops.where(up, counted, c_lo)
         hi, c_hi = ops.where(down, guess, hi), ops.where(down, counted, c_hi)
-        # To the middle of the gap behind the n-th key. Clipped before the cast, since float32
-        # cannot hold INT32_MAX itself.
-        move = ops.clip((ops.cast(n - counted, "float32") + 0.5) / slope, -(2.0**30), 2.0**30)
+        # To the middle of the gap behind the n-th key; somewhat beyond it while the other side is
+        # open, so that both ends close in and bisection, if it comes to that, has little to do.
+        # Clipped before the cast, since float32 cannot hold INT32_MAX itself.
+        ahead = ops.cast(n - counted, "float32")
+        beyond = ops.sign(ahead) * ops.sqrt(ops.abs(ahead))
+        ahead = ahead + ops.where(known, 0.5, beyond)
+        move = ops.clip(ahead / slope, -(2.0**30), 2.0**30)
         secant = guess + ops.cast(ops.round(move), "int32")
         inside = ops.logical_and(secant > lo, secant < hi)
         # `hi - lo` would overflow while both are at their ends.
@@ -184,7 +197,7 @@ def threshold(keys: Sequence[Any], scopes: Sequence[int], n: Any) -> tuple[Any, 
     return hi, at_cut, below
 
 
-def smallest(keys: Sequence[Any], scopes: Sequence[int], n: Any) -> list[Any]:
+def smallest(keys: Sequence[Any], scopes: Sequence[int], n: Any, gone: Any = 0) -> list[Any]:
     """Masks of exactly the `n` smallest keys of each scope; equal keys go by position.
 
     Args:
@@ -192,6 +205,7 @@ def smallest(keys: Sequence[Any], scopes: Sequence[int], n: Any) -> list[Any]:
             before everything else).
         scopes: for each of `keys` the number of its scope, 0, 1, ...
         n: int32 (scopes,), 0 <= n <= number of keys in the scope.
+        gone: int32 (scopes,), how many keys are -1, where that is known: it saves passes.
 
     Returns:
         A list of bool tensors of the shapes of `keys`; True = among the n smallest of its scope.
@@ -206,7 +220,7 @@ def smallest(keys: Sequence[Any], scopes: Sequence[int], n: Any) -> list[Any]:
     """
     keys = [ops.convert_to_tensor(k, dtype="int32") for k in keys]
     n = ops.convert_to_tensor(n, dtype="int32")
-    cut, at_cut, below = threshold(keys, scopes, n)
+    cut, at_cut, below = threshold(keys, scopes, n, gone)
     return list(
         cond(
             ops.any(at_cut > n),
