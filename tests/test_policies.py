@@ -134,6 +134,6 @@ def test_one_shot_pruning_of_a_wrapped_model_knows_the_axes():
 
 def test_the_selected_groups_of_nothing():
     with pytest.raises(ValueError, match="nothing to prune: expected a model with kernels"):
-        tfshed.policies.groups_of(net())
+        tfshed.declarations.groups_of(net())
     with pytest.raises(TypeError, match="received builtins.int"):
-        tfshed.policies.groups_of(3)
+        tfshed.declarations.groups_of(3)

@@ -8,7 +8,7 @@ from tfshed.criteria import Criterion, Magnitude, Random
 from tfshed.granularity import Balanced, Block, NxM, Unstructured
 from tfshed.optimizer import PruningOptimizer
 from tfshed.policies import PrunableLayer, PruningPolicy
-from tfshed.prune import prune_low_magnitude, prune_scope, strip_pruning
+from tfshed.prune import prune_low_magnitude
 from tfshed.regularization import SelectiveWeightDecay
 from tfshed.schedules import (
     ConstantSparsity,
@@ -21,6 +21,7 @@ from tfshed.schedules import (
     PruningSchedule,
 )
 from tfshed.sparsify import sparsify
+from tfshed.strip import prune_scope, strip_pruning
 from tfshed.summary import summary
 from tfshed.tracking import KeepRatio, PruningSummaries
 from tfshed.wrapper import PruneLowMagnitude

@@ -11,6 +11,7 @@ import numpy as np
 
 from tfshed._backend import to_numpy
 from tfshed.config import PruningConfig
+from tfshed.declarations import declaring
 from tfshed.group import PruningGroup
 from tfshed.optimizer import (
     PruningOptimizer,
@@ -19,7 +20,6 @@ from tfshed.optimizer import (
     wrap_optimizer,
 )
 from tfshed.policies import Selection, choose
-from tfshed.prune import declaring
 from tfshed.schedules import OneShot
 
 # A step no run comes to.

@@ -122,7 +122,8 @@ class PruningOptimizer(keras.optimizers.Optimizer):
             object.__setattr__(self, "_waiting", None)
 
     def _find_groups(self, variables: list[Any]) -> list[PruningGroup]:
-        from tfshed.policies import groups_of
+        # Declarations are wrappers, and a wrapper asks for the optimizer that prunes it.
+        from tfshed.declarations import groups_of
 
         prune = self._prune()
         if isinstance(prune, list) and isinstance(prune[0], PruningGroup):

@@ -13,14 +13,14 @@ import dataclasses
 import difflib
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 
 from tfshed.config import PruningConfig
 from tfshed.granularity import Axes
-from tfshed.group import Kernel, PruningGroup
+from tfshed.group import Kernel
 
 logger = logging.getLogger("tfshed")
 
@@ -279,34 +279,3 @@ def _fitness(candidate: Candidate, config: PruningConfig) -> tuple[bool, str]:
         return False, "not trainable (frozen)"
     reason = config.granularity.reason_to_skip(tuple(v.shape), axes)
     return (False, reason) if reason else (True, "")
-
-
-def groups_of(model: Any) -> list[PruningGroup]:
-    """The pruning groups that `prune_low_magnitude` declared in a model, layer or list of layers.
-
-    Raises:
-        TypeError: neither. ValueError: it declares nothing, or what it declares is not built.
-    """
-    from tfshed.prune import declarations, declaring
-
-    for layer in declaring(model):
-        # An optimizer takes over: what a callback noted about an earlier one is out of date.
-        object.__setattr__(layer, "_model", None)
-    by_key: dict[str, tuple[PruningConfig, list[Kernel]]] = {}
-    seen: set[int] = set()
-    for config, kernels in declarations(model):
-        entry = by_key.setdefault(config.key(), (config, []))
-        for kernel in kernels:
-            if id(kernel.variable) not in seen:
-                seen.add(id(kernel.variable))
-                entry[1].append(kernel)
-    groups = [PruningGroup(config, kernels) for config, kernels in by_key.values() if kernels]
-    if not groups:
-        raise ValueError(
-            "nothing to prune: expected a model with kernels declared by "
-            "tfshed.prune_low_magnitude(...), received one with none"
-        )
-    return groups
-
-
-PolicyCallable = Callable[[Any], bool]

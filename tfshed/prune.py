@@ -1,21 +1,20 @@
-"""`prune_low_magnitude` and `strip_pruning`: declare what is pruned, and take that off."""
+"""`prune_low_magnitude`: declares what of a model is pruned."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
-from keras.src.models.functional import Functional
 
 from tfshed import criteria
 from tfshed._backend import to_numpy
+from tfshed.cloning import can_clone, clone
 from tfshed.config import PruningConfig
+from tfshed.declarations import check_layer, declaring
 from tfshed.granularity import Block, Granularity, NxM
-from tfshed.group import Kernel
-from tfshed.optimizer import pruning_optimizer, unwrap_optimizer
+from tfshed.optimizer import pruning_optimizer
 from tfshed.policies import Candidate, Choice, PruningPolicy, Selection, candidates, choose
 from tfshed.regularization import SelectiveWeightDecay
 from tfshed.schedules import ConstantSparsity
@@ -112,9 +111,9 @@ def prune_low_magnitude(
         if not to_prune:
             raise ValueError(f"to_prune: expected at least one layer, received {to_prune!r}")
         for layer in to_prune:
-            _check_layer(layer)
+            check_layer(layer)
         return _wrap_layers(list(to_prune), config, selection)
-    _check_layer(to_prune)
+    check_layer(to_prune)
     if single:
         return _wrap_layers([to_prune], config, selection, **kwargs)[0]
     return _prune_model(to_prune, config, selection)
@@ -148,23 +147,6 @@ def _wrap_layers(
         else _wrap_unbuilt(layer, config, selection.policy, **kwargs)
         for layer in layers
     ]
-
-
-def _check_layer(to_prune: Any) -> None:
-    if isinstance(to_prune, keras.layers.Layer):
-        return
-    kind = type(to_prune)
-    names = {base.__module__.split(".")[0] for base in kind.__mro__}
-    if "tf_keras" in names:
-        raise TypeError(
-            f"to_prune: expected a Keras 3 model or layer, received the Keras 2 {kind.__name__} of "
-            "tf_keras. Prune it with tensorflow_model_optimization, or build it with "
-            "`import keras`."
-        )
-    raise TypeError(
-        "to_prune: expected a Keras model, a Keras layer or a list of layers, received "
-        f"{kind.__module__}.{kind.__name__}"
-    )
 
 
 def _check_schedule(schedule: Any) -> None:
@@ -239,7 +221,7 @@ def _may_have_kernels(layer: Any) -> bool:
 
 
 def _prune_model(model: Any, config: PruningConfig, selection: Selection) -> Any:
-    subclassed = not _can_clone(model)
+    subclassed = not can_clone(model)
     declared = list(declaring(model))
     old = {id(c.kernel.variable) for layer in declared for c in candidates(layer)}
     if not subclassed and not model.built:
@@ -318,129 +300,3 @@ def check_finite(model: Any, rows: list[Choice]) -> None:
     ]
     if bad:
         raise ValueError(f"to_prune: expected finite weights, received NaN or infinity in {bad}")
-
-
-def _can_clone(model: Any) -> bool:
-    """Whether the model is a plain graph of layers.
-
-    A subclass may have a `call` or `train_step` of its own, which a clone would lose.
-    """
-    return type(model) in (keras.Sequential, Functional)
-
-
-def clone(model: Any, replace: Callable[[Any], Any], done: dict[int, Any] | None = None) -> Any:
-    """A new model of the same layers, each through `replace`, nested models too; not compiled.
-
-    Keras' own recursion renames the inputs of functional models after their tensors.
-    """
-    done = {} if done is None else done
-
-    def one(layer: Any) -> Any:
-        if not isinstance(layer, keras.layers.Layer):
-            return layer  # an operation, such as the comparison that makes an embedding's mask
-        if id(layer) not in done:
-            done[id(layer)] = clone(layer, replace, done) if _can_clone(layer) else replace(layer)
-        return done[id(layer)]
-
-    inputs = None
-    if isinstance(model, Functional) and not isinstance(model, keras.Sequential):
-        inputs = keras.tree.map_structure(_same_input, model.input)
-    new = keras.models.clone_model(model, clone_function=one, input_tensors=inputs)
-    new.compiled = False
-    new.optimizer = None
-    return new
-
-
-def _same_input(tensor: Any) -> Any:
-    layer = tensor._keras_history.operation
-    return keras.Input(
-        batch_shape=tensor.shape, dtype=tensor.dtype, name=layer.name, optional=layer.optional
-    )
-
-
-def declarations(model: Any) -> Iterator[tuple[PruningConfig, list[Kernel]]]:
-    """What `prune_low_magnitude` declared in a model, layer or list: configs with their kernels.
-
-    Raises:
-        TypeError: no model, layer or list of layers. ValueError: a marked model is not built.
-    """
-    for layer in declaring(model):
-        if isinstance(layer, PruneLowMagnitude):
-            yield layer.config, [k for k in layer.chosen_kernels() if k.variable.trainable]
-            continue
-        config, selection = layer._tfshed_declared
-        if not layer.built:
-            raise ValueError(
-                f"{layer.name} is not built: expected variables to prune, found none. Call the "
-                "model once, or model.build(input_shape)."
-            )
-        found, chosen, rows = choose(layer, config, selection)
-        selection.check_used(found)
-        object.__setattr__(layer, "_tfshed_report", rows)
-        yield config, [found[i].kernel for i in chosen]
-
-
-def declaring(model: Any) -> Iterator[Any]:
-    """The wrappers and marked models in a model, layer or list of layers, built or not.
-
-    Raises:
-        TypeError: no model, layer or list of layers.
-    """
-    for part in model if isinstance(model, (list, tuple)) else [model]:
-        _check_layer(part)
-        for layer in part._flatten_layers(include_self=True, recursive=True):
-            if isinstance(layer, PruneLowMagnitude) or hasattr(layer, "_tfshed_declared"):
-                yield layer
-
-
-def strip_pruning(model: Any) -> Any:
-    """The plain model again: masks written into the weights, no wrappers, the original names.
-
-    Args:
-        model: from `prune_low_magnitude`, trained or not.
-
-    Returns:
-        A Sequential or functional model of the layers that were wrapped (weights are shared, not
-        copied), not compiled. A subclassed model comes back itself, its optimizer unwrapped. Zeros
-        are exact zeros: keep them in later training with `tfshed.KeepZeros`.
-
-    Raises:
-        TypeError: not a Keras model.
-
-    >>> import keras, tfshed
-    >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="head")])
-    >>> pruned = tfshed.prune_low_magnitude(net, tfshed.ConstantSparsity(0.5, 0))
-    >>> [layer.name for layer in tfshed.strip_pruning(pruned).layers]
-    ['head']
-    """
-    _check_layer(model)
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"model: expected a Keras model, received the layer {type(model).__name__}")
-    for c in candidates(model):
-        group, _ = getattr(c.kernel.variable, "_tfshed", (None, 0))
-        if group is not None:
-            group.zero()
-            for kernel in group.kernels:
-                del kernel.variable._tfshed
-    if not _can_clone(model):
-        for layer in model._flatten_layers(include_self=True, recursive=True):
-            for name in ("_tfshed_declared", "make_train_function"):
-                layer.__dict__.pop(name, None)
-        unwrap_optimizer(model)
-        return model
-    return clone(model, lambda x: x.layer if isinstance(x, PruneLowMagnitude) else x)
-
-
-class prune_scope:
-    """Does nothing: pruned models load without a scope. Kept so that tfmot's code runs.
-
-    >>> import tfshed
-    >>> with tfshed.prune_scope():
-    ...     pass
-    """
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *error: object) -> None:
-        return None

@@ -10,8 +10,8 @@ import numpy as np
 
 from tfshed._backend import live, to_numpy
 from tfshed.config import PruningConfig
+from tfshed.declarations import declarations
 from tfshed.policies import Candidate, Selection, candidates, choose
-from tfshed.prune import declarations
 from tfshed.summary_table import Row, Summary
 from tfshed.tracking.probe import unique
 from tfshed.wrapper import PruneLowMagnitude

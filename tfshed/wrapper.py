@@ -25,8 +25,8 @@ class PruneLowMagnitude(keras.layers.Wrapper):
     """Declares that kernels of a layer are pruned; computes what the layer computes.
 
     Made by `tfshed.prune_low_magnitude`. Masks and thresholds live in the optimizer (see
-    `tfshed.PruningOptimizer`); the wrapper holds no state, so that weights keep their order and
-    load into the plain model.
+    `tfshed.PruningOptimizer`); the wrapper holds no state, so that weights keep their order:
+    `plain.set_weights(wrapped.get_weights())` works.
 
     Args:
         layer: a Keras layer, built or not.

@@ -1,0 +1,47 @@
+"""New models of the same layers: how wrappers get into a model and out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras.src.models.functional import Functional
+
+
+def can_clone(model: Any) -> bool:
+    """Whether the model is a plain graph of layers.
+
+    A subclass may have a `call` or `train_step` of its own, which a clone would lose.
+    """
+    return type(model) in (keras.Sequential, Functional)
+
+
+def clone(model: Any, replace: Callable[[Any], Any], done: dict[int, Any] | None = None) -> Any:
+    """A new model of the same layers, each through `replace`, nested models too; not compiled.
+
+    Keras' own recursion renames the inputs of functional models after their tensors.
+    """
+    done = {} if done is None else done
+
+    def one(layer: Any) -> Any:
+        if not isinstance(layer, keras.layers.Layer):
+            return layer  # an operation, such as the comparison that makes an embedding's mask
+        if id(layer) not in done:
+            done[id(layer)] = clone(layer, replace, done) if can_clone(layer) else replace(layer)
+        return done[id(layer)]
+
+    inputs = None
+    if isinstance(model, Functional) and not isinstance(model, keras.Sequential):
+        inputs = keras.tree.map_structure(_same_input, model.input)
+    new = keras.models.clone_model(model, clone_function=one, input_tensors=inputs)
+    new.compiled = False
+    new.optimizer = None
+    return new
+
+
+def _same_input(tensor: Any) -> Any:
+    layer = tensor._keras_history.operation
+    return keras.Input(
+        batch_shape=tensor.shape, dtype=tensor.dtype, name=layer.name, optional=layer.optional
+    )
