@@ -143,7 +143,7 @@ class PruningGroup:
             self.survives_above,
         ]
 
-    def prune(self, step: Any, fresh: Any = None) -> list[Any]:
+    def prune(self, step: Any) -> list[Any]:
         """The masks after the schedule's update for `step`, if one is due; writes all else.
 
         Args:
