@@ -42,6 +42,10 @@ gc.freeze()
 def fresh_session() -> Iterator[None]:
     """Seeds Python, NumPy and the backend before a test; clears Keras' global state after it."""
     keras.utils.set_random_seed(0)
+    # Collectives are remembered by their keys for the life of a process, shapes included, and each
+    # strategy counts from the same base: another net under a second one would be a mismatch.
+    # TensorFlow's own tests move the base in the same way.
+    tf.distribute.MirroredStrategy._collective_key_base += 100000
     yield
     keras.backend.clear_session()
     keras.mixed_precision.set_dtype_policy("float32")
