@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+from keras import ops
 
 import tfshed
 from tfshed._backend import to_numpy
@@ -86,3 +87,15 @@ class ZerosAfterEveryStep(keras.callbacks.Callback):
             self.model.jax_state_sync()
         check_zeros(self.model)
         self.kept.append(sum(int(np.count_nonzero(w)) for w in kernels(self.model)))
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def array(x) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(x))
+
+
+def kept(variable) -> float:
+    return np.count_nonzero(array(variable)) / int(np.prod(variable.shape))

@@ -6,25 +6,14 @@ import keras
 import numpy as np
 import pytest
 from keras import layers as L
-from keras import ops
 
 import tfshed
+from tests.nets import array, kept
+from tests.nets import normal as data
 
 HALF = tfshed.ConstantSparsity(0.5, 0, frequency=1)
 prune = tfshed.prune_low_magnitude
 pytestmark = pytest.mark.backend
-
-
-def data(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
-def array(x) -> np.ndarray:
-    return np.asarray(ops.convert_to_numpy(x))
-
-
-def kept(variable) -> float:
-    return np.count_nonzero(array(variable)) / int(np.prod(variable.shape))
 
 
 def fit(model, x, y, *callbacks, epochs=1, optimizer="sgd", before=()):

@@ -303,17 +303,15 @@ def wrap_optimizer(model: Any, prune: Any) -> PruningOptimizer:
         prune: what `PruningOptimizer` takes.
     """
     outer = model.optimizer
+    scaled = isinstance(outer, keras.optimizers.LossScaleOptimizer)
     # Else the masks of a mirrored variable would be on one device only.
     with strategy_scope(model):
-        if isinstance(outer, keras.optimizers.LossScaleOptimizer):
-            found = PruningOptimizer(outer.inner_optimizer, prune)
-            if model.built:
-                found.build(model.trainable_variables)
+        found = PruningOptimizer(outer.inner_optimizer if scaled else outer, prune)
+        if model.built:
+            found.build(model.trainable_variables)
+        if scaled:
             outer.inner_optimizer = found
         else:
-            found = PruningOptimizer(outer, prune)
-            if model.built:
-                found.build(model.trainable_variables)
             _set_optimizer(model, found)
     model.train_function = None
     return found
