@@ -1,7 +1,9 @@
-"""Networks that the papers prune, written for Keras 3 and every backend."""
+"""Networks that the papers prune, by name, for Keras 3 and every backend."""
 
 from __future__ import annotations
 
+from tfshed.models.factory import build
+from tfshed.models.registry import names
 from tfshed.models.resnet import resnet, resnet20, resnet56, resnet110
 
-__all__ = ["resnet", "resnet20", "resnet56", "resnet110"]
+__all__ = ["build", "names", "resnet", "resnet20", "resnet56", "resnet110"]

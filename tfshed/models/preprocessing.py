@@ -1,0 +1,93 @@
+"""From raw images to what a network is fed, as part of the model, in stock Keras layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfshed.schedules import _number
+
+# What keras.applications' `preprocess_input` does, as mean and deviation of pixels in 0..255;
+# "caffe" takes them after turning RGB into BGR.
+MODES = {
+    "caffe": ((103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
+    "tf": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+    "torch": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+}
+NAMES = ("none", "unit", "standardize", "imagenet")
+
+How = str | tuple[tuple[float, ...], tuple[float, ...]]
+
+
+def checked(how: Any, channels: int, mode: str | None, network: str) -> How:
+    """Returns what `preprocess` takes; "imagenet" becomes the network's mode.
+
+    Raises:
+        ValueError: unknown, not for this number of channels, or "imagenet" for a network without
+            a mode.
+    """
+    if isinstance(how, str):
+        if how not in NAMES:
+            raise ValueError(
+                f"preprocessing: expected one of {list(NAMES)} or a pair (means, deviations), "
+                f"received {how!r}"
+            )
+        if how != "imagenet":
+            return how
+        if mode is None:
+            raise ValueError(
+                f"preprocessing: expected {[n for n in NAMES if n != 'imagenet']} or a pair "
+                f"(means, deviations) for {network}, received 'imagenet', which is for networks of "
+                f"keras.applications. ImageNet's pair is {MODES['torch']}."
+            )
+        if channels != 3:
+            raise ValueError(
+                "preprocessing: 'imagenet' (the default of this network) expected 3 channels, "
+                f"received {channels}. Give preprocessing='standardize' for grey images, or "
+                "repeat their channel."
+            )
+        return mode
+    pair = how if isinstance(how, Sequence) and len(how) == 2 else ()
+    if not pair or any(isinstance(x, str) or not isinstance(x, Sequence) for x in pair):
+        raise ValueError(
+            f"preprocessing: expected one of {list(NAMES)} or a pair (means, deviations) of a "
+            f"number for each channel, received {how!r}"
+        )
+    if any(len(x) != channels for x in pair):
+        raise ValueError(
+            f"preprocessing: expected a mean and a deviation for each of {channels} channels, "
+            f"received {how!r}"
+        )
+    means = tuple(_number("a mean of preprocessing", x) for x in pair[0])
+    return means, tuple(_number("a deviation of preprocessing", x, positive=True) for x in pair[1])
+
+
+def preprocess(image: Any, how: How) -> Any:
+    """The float32 tensor of a functional model that a network is fed, whatever the dtype policy.
+
+    Args:
+        image: a Keras tensor (batch, height, width, channels) of numbers in 0..255, all sizes but
+            the batch's known.
+        how: "none" (only a cast), "unit" (x / 255), "standardize" ((x - mean) / max(deviation,
+            1 / sqrt(n)) over the n numbers of each image), a key of MODES, or (means, deviations).
+    """
+    if how == "caffe":
+        image = ops.flip(image, axis=-1)
+    pair = MODES.get(how) if isinstance(how, str) else how
+    scale: Any = 1 / 255 if how == "unit" else 1.0
+    offset: Any = 0.0
+    if pair is not None:
+        scale = [1 / deviation for deviation in pair[1]]
+        offset = [-mean / deviation for mean, deviation in zip(*pair)]
+    x = keras.layers.Rescaling(scale, offset, dtype="float32", name="preprocessing")(image)
+    if how != "standardize":
+        return x
+    # Operations keep the type of what they get, float32, under every policy.
+    axes = (1, 2, 3)
+    deviation = ops.std(x, axis=axes, keepdims=True)
+    least = 1 / math.sqrt(math.prod(image.shape[1:]))
+    return (x - ops.mean(x, axis=axes, keepdims=True)) / ops.maximum(deviation, least)
