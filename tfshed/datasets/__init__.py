@@ -1,7 +1,9 @@
-"""Data sets that the scripts train on, as arrays for every backend."""
+"""Image data that the scripts train on: by name, in batches, for every backend."""
 
 from __future__ import annotations
 
 from tfshed.datasets.digits import load_digits
+from tfshed.datasets.image_data import AUGMENTATIONS, ImageData
+from tfshed.datasets.registry import load
 
-__all__ = ["load_digits"]
+__all__ = ["AUGMENTATIONS", "ImageData", "load", "load_digits"]

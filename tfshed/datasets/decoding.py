@@ -1,0 +1,89 @@
+"""From the bytes of an image file to an image of one size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tfshed.datasets import augment
+
+# The usual share of the shorter side that evaluation looks at: 224 of 256.
+CENTRAL = 0.875
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Makes images of one shape out of encoded ones (JPEG, PNG, BMP, GIF, WebP).
+
+    Attributes:
+        shape: (height, width, channels) of the images made.
+        whole: whether an image seen as it is (without random crop) is all of it, resized; else it
+            is the central square, of .875 of the shorter side: what resizing that side to
+            size / .875 and cutting out the centre leaves, without decoding the rest.
+    """
+
+    shape: tuple[int, int, int]
+    whole: bool
+
+    def view(self, encoded: Any) -> tf.Tensor:
+        """The image as evaluation sees it; uint8 of `shape`."""
+        return self._cut(encoded, self._whole if self.whole else self._centre)
+
+    def train(self, encoded: Any, augmentation: str, seed: tf.Tensor) -> tf.Tensor:
+        """The image as training sees it: a function of it and of `seed`, int64 of shape (2,)."""
+        if augmentation == "crop_flip":
+            image = self._cut(encoded, lambda h, w: augment.crop_window(h, w, seed))
+        else:
+            image = self.view(encoded)
+        if augmentation == "none":
+            return image
+        # A seed of its own: of the crop's, the same numbers would come again.
+        draws = tf.random.stateless_uniform([1, 3], seed + tf.constant([1, 0], tf.int64))
+        if augmentation == "pad_crop_flip":
+            return augment.pad_crop_flip(image[None], draws)[0]
+        return augment.flip(image[None], draws[:, 2])[0]
+
+    def _cut(self, encoded: Any, window: Callable[[Any, Any], Any]) -> tf.Tensor:
+        height, width, channels = self.shape
+
+        def jpeg() -> tf.Tensor:
+            size = tf.image.extract_jpeg_shape(encoded)
+            # Decodes the blocks inside the window only.
+            return tf.io.decode_and_crop_jpeg(encoded, window(size[0], size[1]), channels=channels)
+
+        def other() -> tf.Tensor:
+            image = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
+            size = tf.shape(image)
+            top, left, tall, wide = tf.unstack(window(size[0], size[1]), num=4)
+            return image[top : top + tall, left : left + wide]
+
+        found = tf.cond(tf.io.is_jpeg(encoded), jpeg, other)
+        found.set_shape([None, None, channels])
+        return tf.ensure_shape(augment.resize(found, (height, width)), self.shape)
+
+    @staticmethod
+    def _whole(height: Any, width: Any) -> tf.Tensor:
+        return tf.stack([0, 0, height, width])
+
+    @staticmethod
+    def _centre(height: Any, width: Any) -> tf.Tensor:
+        shorter = tf.cast(tf.minimum(height, width), tf.float32)
+        side = tf.maximum(1, tf.cast(tf.round(shorter * CENTRAL), tf.int32))
+        return tf.stack([(height - side) // 2, (width - side) // 2, side, side])
+
+
+def readable(encoded: Any) -> tf.Tensor:
+    """All of an image decoded, JPEGs at an eighth of their size; fails where training would.
+
+    Returns:
+        The number of values decoded, so that decoding is not optimised away.
+    """
+    small = tf.cond(
+        tf.io.is_jpeg(encoded),
+        lambda: tf.io.decode_jpeg(encoded, channels=3, ratio=8),
+        lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
+    )
+    return tf.size(small)

@@ -1,0 +1,78 @@
+"""Image files, one file an example, read when they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfshed.datasets import order
+from tfshed.datasets.decoding import Decoder, readable
+
+
+class FileSource:
+    """The image files of one split.
+
+    Args:
+        paths: of the files.
+        labels: int32 of shape (files,).
+        decoder: what makes images of them.
+    """
+
+    def __init__(self, paths: Sequence[str], labels: np.ndarray, decoder: Decoder):
+        self.examples = len(paths)
+        self._paths, self._labels, self._decoder = list(paths), labels, decoder
+
+    def count(self, fraction: float) -> int:
+        return order.share(self.examples, fraction)
+
+    def train(self, run: order.Run) -> tf.data.Dataset:
+        paths, labels = tf.constant(self._paths), tf.constant(self._labels, tf.int32)
+
+        def spread(key: Any, step: Any, ids: Any) -> tf.data.Dataset:
+            where = order.positions(run, step)
+            return tf.data.Dataset.from_tensor_slices((tf.fill([run.local], key), where, ids))
+
+        def example(key: Any, position: Any, number: Any) -> tuple[tf.Tensor, tf.Tensor]:
+            encoded = tf.io.read_file(paths[number])
+            seed = tf.stack([key, position])
+            return self._decoder.train(encoded, run.augmentation, seed), labels[number]
+
+        with tf.device("CPU:0"):
+            steps = order.shuffled_batches(run, order.subset(self._labels, run.fraction))
+            found = steps.flat_map(spread).map(example, tf.data.AUTOTUNE)
+            return run.complete(found.batch(run.local, drop_remainder=True))
+
+    def evaluation(self, batch: int, shard: tuple[int, int], fraction: float) -> tf.data.Dataset:
+        ids = order.subset(self._labels, fraction)
+        low, high = order.part(len(ids), shard)
+        chosen = ids[low:high]
+        paths = [self._paths[i] for i in chosen]
+
+        def example(path: Any, label: Any) -> tuple[tf.Tensor, tf.Tensor]:
+            return self._decoder.view(tf.io.read_file(path)), label
+
+        with tf.device("CPU:0"):
+            pairs = (tf.constant(paths, tf.string), tf.constant(self._labels[chosen], tf.int32))
+            found = tf.data.Dataset.from_tensor_slices(pairs).map(example, tf.data.AUTOTUNE)
+            found = found.batch(batch).prefetch(tf.data.AUTOTUNE)
+            return found.with_options(order.options())
+
+    def explain(self) -> list[str]:
+        """A line for each file that cannot be read; reads all of them."""
+
+        def check(number: Any, path: Any) -> Any:
+            size = readable(tf.io.read_file(path))
+            return tf.where(size > 0, number, -1)
+
+        paths = tf.data.Dataset.from_tensor_slices(tf.constant(self._paths, tf.string))
+        good = paths.enumerate().map(check, tf.data.AUTOTUNE).ignore_errors().batch(1024)
+        broken = np.ones(self.examples, bool)
+        for numbers in good.as_numpy_iterator():
+            broken[numbers] = False
+        return [
+            f"{self._paths[i]}: not an image that can be decoded. Replace or remove the file."
+            for i in np.flatnonzero(broken)
+        ]

@@ -1,0 +1,114 @@
+"""Images in a `.npz` file, as Keras' own data sets are kept."""
+
+from __future__ import annotations
+
+import functools
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from tfshed.datasets.arrays import ArraySource
+from tfshed.datasets.image_data import ImageData
+
+Arrays = tuple[np.ndarray, np.ndarray]
+
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+HOW = (
+    "Write it with np.savez(path, x_train=..., y_train=..., x_test=..., y_test=...): images uint8 "
+    "(n, height, width) or (n, height, width, channels), labels integers from 0."
+)
+
+
+def load_npz(name: str, path: str | os.PathLike[str], image_size: int | None) -> ImageData:
+    """Data of the arrays x_train, y_train, x_test and y_test in one file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is none of NumPy's, an array is missing, or has another type or shape.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"{name}: expected a file {path}, found none. {HOW}")
+    arrays = _read(path)
+    train = images_and_labels(path, "train", arrays["x_train"], arrays["y_train"])
+    test = images_and_labels(path, "test", arrays["x_test"], arrays["y_test"])
+    if train[0].shape[1:] != test[0].shape[1:]:
+        raise ValueError(
+            f"{path}: expected images of one shape in x_train and x_test, found "
+            f"{train[0].shape[1:]} and {test[0].shape[1:]}. {HOW}"
+        )
+    classes = int(train[1].max()) + 1
+    if test[1].max() >= classes:
+        raise ValueError(
+            f"{path}: expected labels in y_test up to {classes - 1}, the largest in y_train, found "
+            f"{test[1].max()}. {HOW}"
+        )
+    return in_memory(name, classes, {"train": train, "test": test}, image_size)
+
+
+def in_memory(
+    name: str,
+    classes: int,
+    splits: dict[str, Arrays],
+    image_size: int | None,
+) -> ImageData:
+    """Data of arrays for the splits "train" and "test"."""
+    height, width, channels = splits["train"][0].shape[1:]
+    shape = (image_size or height, image_size or width, channels)
+    sources = {
+        split: ArraySource(len(arrays[1]), functools.partial(_given, arrays), shape)
+        for split, arrays in splits.items()
+    }
+    return ImageData(name, classes, shape, sources, "train", "test")
+
+
+def _given(arrays: Arrays) -> Arrays:
+    return arrays
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: expected a .npz file, found something else. {HOW}")
+    # Never with pickle: a file could run any code.
+    with np.load(path, allow_pickle=False) as file:
+        missing = [array for array in ARRAYS if array not in file.files]
+        if missing:
+            raise ValueError(
+                f"{path}: expected the arrays {', '.join(ARRAYS)}, found "
+                f"{', '.join(file.files) or 'none'}: {', '.join(missing)} missing. {HOW}"
+            )
+        found = {}
+        for array in ARRAYS:
+            try:
+                found[array] = file[array]
+            except (ValueError, OSError, zipfile.BadZipFile) as error:
+                raise ValueError(
+                    f"{path}: {array} expected as an array of numbers, cannot read it ({error}). "
+                    f"{HOW}"
+                ) from error
+        return found
+
+
+def images_and_labels(path: Path, split: str, images: np.ndarray, labels: np.ndarray) -> Arrays:
+    """Checked: images uint8 (n, h, w, c), labels int32 (n,)."""
+
+    def wrong(array: str, expected: str, found: object) -> ValueError:
+        return ValueError(f"{path}: {array}_{split} expected {expected}, found {found}. {HOW}")
+
+    if images.dtype != np.uint8:
+        raise wrong("x", "as uint8", images.dtype)
+    if images.ndim == 3:
+        images = images[..., np.newaxis]
+    if images.ndim != 4 or 0 in images.shape:
+        raise wrong("x", "as (n, height, width) or (n, height, width, channels)", images.shape)
+    if labels.shape == (len(labels), 1):
+        labels = labels[:, 0]
+    if labels.shape != (len(images),):
+        raise wrong("y", f"as ({len(images)},), one label for each image", labels.shape)
+    if labels.dtype.kind not in "iu":
+        raise wrong("y", "as integers", labels.dtype)
+    if labels.min() < 0:
+        raise wrong("y", "from 0 up", f"{labels.min()} at {int(labels.argmin())}")
+    return images, labels.astype(np.int32)
