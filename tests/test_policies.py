@@ -61,6 +61,15 @@ def test_every_match_is_logged(caplog):
     assert len([t for t in text if t.startswith("select: net/conv1/kernel")]) == 1
 
 
+def test_a_convolution_with_a_group_for_each_channel_is_depthwise():
+    layers = [
+        keras.Input((8, 8, 8)),
+        L.Conv2D(8, 3, groups=8, name="each"),
+        L.Conv2D(8, 3, groups=2, name="two"),
+    ]
+    assert chosen(keras.Sequential(layers, name="net")) == ["two"]
+
+
 @pytest.mark.backend
 def test_a_name_that_matches_nothing():
     for select in ("cnv1", [("conv", True), ("cnv1", False)]):

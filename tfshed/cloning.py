@@ -34,10 +34,12 @@ def clone(model: Any, replace: Callable[[Any], Any], done: dict[int, Any] | None
     inputs = None
     if isinstance(model, Functional) and not isinstance(model, keras.Sequential):
         inputs = keras.tree.map_structure(_same_input, model.input)
-    new = keras.models.clone_model(model, clone_function=one, input_tensors=inputs)
-    new.compiled = False
-    new.optimizer = None
-    return new
+    # Keras would compile the clone too, and so make optimizer state, masks among it, twice.
+    compiled, model.compiled = model.compiled, False
+    try:
+        return keras.models.clone_model(model, clone_function=one, input_tensors=inputs)
+    finally:
+        model.compiled = compiled
 
 
 def _same_input(tensor: Any) -> Any:

@@ -28,7 +28,7 @@ class PruningConfig:
         scope: "global" (one ranking over all kernels) or "layer" (every kernel to the same
             sparsity, as tfmot). None: the schedule's `default_scope`, "layer" if it has none.
         criterion: "magnitude" (default), "random" or a `tfshed.criteria.Criterion`.
-        granularity: None for single weights, or `Block`, `NxM`, `Balanced`.
+        granularity: None for single weights, or `Block`, `Filter`, `NxM`, `Balanced`.
         threshold: float >= 0, the first shedding threshold: a weight (block norm) below it is
             removed for good. 0 = no shedding. None: 1e-4 where the scope is global, else 0.
         grow_threshold: whether the threshold follows the largest score that was pruned (section

@@ -136,6 +136,10 @@ def _drop(
     n = ops.where(surplus > 0, gone_before + surplus, 0)
     gone = smallest(keys, scopes, n, gone_before)
     new = [ops.logical_and(m, ops.logical_not(g)) for m, g in zip(masks, gone)]
+    if config.granularity.spares:
+        new = [config.granularity.spare(a, m, k) for a, m, k in zip(new, masks, keys)]
+        gone = [ops.logical_not(a) for a in new]
+        surplus = present - count(new, scopes)
     if not config.criterion.grows_threshold:
         return new, theta, surplus
     top = _largest(gone, keys, scopes)
@@ -198,7 +202,8 @@ def shed(config: PruningConfig, weight: Any, mask: Any, theta: Any, ax: Axes) ->
         return mask, ops.where(granularity.spread(mask, weight.shape, ax), weight, zero)
     # On the bits, not the floats: a NaN stays kept (a diverged run must show NaN and not an empty
     # net), and a compiled step does not flush denormals here.
-    kept = ops.logical_and(mask, bits(granularity.scores(weight, ax)) >= bits(theta))
+    keys = bits(granularity.scores(weight, ax))
+    kept = granularity.spare(ops.logical_and(mask, keys >= bits(theta)), mask, keys)
     if not isinstance(granularity, Unstructured):
         return kept, ops.where(granularity.spread(kept, weight.shape, ax), weight, zero)
     weight = ops.where(kept, weight, zero)

@@ -2,7 +2,7 @@
 
 A granularity maps a kernel to scores, one for each thing that is pruned as a whole, and a mask of
 these back to the kernel. Two kinds: the scope's n smallest go wherever they are (`Unstructured`,
-`Block`), or the smallest of every group go (`NxM`, `Balanced`).
+`Block`, `Filter`), or the smallest of every group go (`NxM`, `Balanced`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
-__all__ = ["Axes", "Balanced", "Block", "Granularity", "NxM", "Unstructured"]
+__all__ = ["Axes", "Balanced", "Block", "Filter", "Granularity", "NxM", "Unstructured"]
 
 POOLINGS = ("L2", "AVG", "MAX")
 
@@ -65,6 +65,13 @@ class Granularity:
     def spread(self, mask: Any, shape: Sequence[int], axes: Axes) -> Any:
         """The mask at the shape of the kernel."""
         return mask
+
+    # Whether `spare` may bring something back.
+    spares = False
+
+    def spare(self, kept: Any, before: Any, keys: Any) -> Any:
+        """The mask `kept` with what must not go with the rest of `before`."""
+        return kept
 
 
 @keras.saving.register_keras_serializable(package="tfshed")
@@ -185,6 +192,71 @@ class Block(Granularity):
         return [axis + 1 + i for i, axis in enumerate(cut)]
 
 
+@keras.saving.register_keras_serializable(package="tfshed")
+@dataclasses.dataclass(frozen=True)
+class Filter(Granularity):
+    """Whole output channels: all input channels and positions of a filter, or a unit of `Dense`.
+
+    Keep-ratios count filters. With `scope="layer"` the filters of the lowest L1 norm of each layer
+    go, as in Li et al. 2017, "Pruning Filters for Efficient ConvNets" (arXiv 1608.08710). With
+    `scope="global"` layers compete, so the default score is the mean magnitude, which does not
+    grow with the size of a filter. A kernel never loses its last filter, whatever the target and
+    the threshold: its best one stays, so a global target may be missed by one filter a layer.
+
+    A model's last layer has filters too, one for each output: leave it out with `select`.
+    `tfshed.export.shrink` makes the model smaller afterwards.
+
+    Args:
+        pooling: the filter's score: "AVG" (default), the mean of the magnitudes: L1 norm / size;
+            "L2" norm or "MAX" of the magnitudes.
+
+    Raises:
+        ValueError: unknown pooling.
+
+    >>> Filter().mask_shape((3, 3, 16, 32), Axes(2, 3))
+    (32,)
+    """
+
+    pooling: str = "AVG"
+    spares = True
+
+    def __post_init__(self) -> None:
+        if self.pooling not in POOLINGS:
+            raise ValueError(
+                f"Filter pooling: expected one of {POOLINGS}, received {self.pooling!r}"
+            )
+
+    def reason_to_skip(self, shape: Sequence[int], axes: Axes) -> str | None:
+        if axes.output is None:
+            return "no axis of output channels for filters"
+        if axes.input is None:
+            return "no axis of input channels: its outputs are no filters"
+        return None
+
+    def mask_shape(self, shape: Sequence[int], axes: Axes) -> tuple[int, ...]:
+        assert axes.output is not None
+        return (shape[axes.output],)
+
+    def scores(self, weight: Any, axes: Axes) -> Any:
+        x = ops.cast(weight, "float32")
+        inner = [i for i in range(len(x.shape)) if i != axes.output]
+        if self.pooling == "L2":
+            return ops.sqrt(ops.sum(ops.square(x), axis=inner))
+        pool = ops.max if self.pooling == "MAX" else ops.mean
+        return pool(ops.abs(x), axis=inner)
+
+    def spread(self, mask: Any, shape: Sequence[int], axes: Axes) -> Any:
+        lined = [1] * len(shape)
+        assert axes.output is not None
+        lined[axes.output] = shape[axes.output]
+        return ops.broadcast_to(ops.reshape(mask, lined), tuple(shape))
+
+    def spare(self, kept: Any, before: Any, keys: Any) -> Any:
+        best = ops.argmax(ops.where(before, keys, -1))
+        last = ops.logical_and(before, ops.arange(before.shape[0]) == ops.cast(best, "int32"))
+        return ops.where(ops.any(kept), kept, last)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Grouped(Granularity):
     grouped = True
@@ -300,6 +372,6 @@ def get(granularity: Granularity | None) -> Granularity:
     if isinstance(granularity, Granularity):
         return granularity
     raise ValueError(
-        "granularity: expected None, Block(a, b), NxM(n, m), Balanced(bank) or another "
+        "granularity: expected None, Block(a, b), Filter(), NxM(n, m), Balanced(bank) or another "
         f"tfshed.granularity.Granularity, received {granularity!r}"
     )

@@ -119,6 +119,9 @@ def _axes(layer: Any, variable: Any) -> Axes:
 def _off_by_default(layer: Any, variable: Any) -> str | None:
     if variable.name == "depthwise_kernel" or type(layer).__name__.startswith("Depthwise"):
         return "depthwise"
+    # So ConvNeXt writes its own: every group has one input channel.
+    if getattr(layer, "groups", 1) > 1 and variable.shape[-2] == 1:
+        return "depthwise"
     return "embedding" if variable.name == "embeddings" else None
 
 

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from tfshed.export.saved_model import saved_model
+from tfshed.export.shrink import ShrinkReport, Shrunk, shrink
 
-__all__ = ["saved_model"]
+__all__ = ["ShrinkReport", "Shrunk", "saved_model", "shrink"]
