@@ -57,6 +57,19 @@ def test_epochs_before_the_first_count_as_done():
     assert "12/12 steps" in train(io.StringIO(), first=2)
 
 
+def test_several_fits_of_one_run_are_one_line():
+    stream = io.StringIO()
+    bar = progress.Progress("training", stream=stream, total=12, start=3)
+    for epoch, steps in ((0, 1), (1, 4), (2, 4)):
+        bar.set_params({"epochs": epoch + 1, "steps": steps})
+        bar.on_train_begin()
+        bar.on_epoch_begin(epoch)
+        for batch in range(steps):
+            bar.on_train_batch_end(batch)
+        bar.on_train_end()
+    assert stream.getvalue() == "training  12/12 steps  0 s\n"
+
+
 @pytest.mark.parametrize("logs", [{"loss": 1.0}, {}])
 def test_unknown_length_and_metrics_that_are_not_there(logs):
     bar = io.StringIO()

@@ -27,6 +27,12 @@ def test_names_every_difference(tmp_path):
         RunDirectory(tmp_path, {"rate": 0.2, "depth": 8, "new": 2})
 
 
+def test_names_differences_within_groups(tmp_path):
+    RunDirectory(tmp_path, {"config": {"prune": {"momentum": 0.9, "epochs": 3}}})
+    with pytest.raises(ValueError, match="settings: config.prune.momentum was 0.9, now 0.0. Give"):
+        RunDirectory(tmp_path, {"config": {"prune": {"momentum": 0.0, "epochs": 3}}})
+
+
 def test_refuses_a_folder_of_other_things(tmp_path):
     (tmp_path / "photo.jpg").touch()
     with pytest.raises(ValueError, match="expected an empty folder or one of an earlier run"):

@@ -3,12 +3,15 @@
 import importlib
 from typing import Any
 
+from tfshed.ahead import Ahead
 from tfshed.callbacks import KeepZeros, UpdatePruningStep
 from tfshed.criteria import Criterion, Magnitude, Random
-from tfshed.granularity import Balanced, Block, NxM, Unstructured
+from tfshed.granularity import Balanced, Block, Filter, NxM, Unstructured
+from tfshed.latency import PruneForLatencyOnXNNPack
 from tfshed.optimizer import PruningOptimizer
 from tfshed.policies import PrunableLayer, PruningPolicy
 from tfshed.prune import prune_low_magnitude
+from tfshed.registry import PruneRegistry, collect_prunable_layers
 from tfshed.regularization import SelectiveWeightDecay
 from tfshed.schedules import (
     ConstantSparsity,
@@ -29,12 +32,14 @@ from tfshed.wrapper import PruneLowMagnitude
 __version__ = "0.1.0"
 
 __all__ = [
+    "Ahead",
     "Balanced",
     "Block",
     "ConstantSparsity",
     "Criterion",
     "CyclicExponentialDecay",
     "ExponentialDecay",
+    "Filter",
     "Iterative",
     "KeepRatio",
     "KeepZeros",
@@ -44,7 +49,9 @@ __all__ = [
     "OneShot",
     "PolynomialDecay",
     "PrunableLayer",
+    "PruneForLatencyOnXNNPack",
     "PruneLowMagnitude",
+    "PruneRegistry",
     "PruningOptimizer",
     "PruningPolicy",
     "PruningSchedule",
@@ -53,6 +60,7 @@ __all__ = [
     "SelectiveWeightDecay",
     "Unstructured",
     "UpdatePruningStep",
+    "collect_prunable_layers",
     "prune_low_magnitude",
     "prune_scope",
     "sparsify",
@@ -60,7 +68,16 @@ __all__ = [
     "summary",
 ]
 
-_SUBPACKAGES = ("export", "models", "datasets", "plots")
+_SUBPACKAGES = (
+    "datasets",
+    "distribution",
+    "export",
+    "learning_rates",
+    "models",
+    "plots",
+    "tfmot",
+    "training",
+)
 
 
 def __getattr__(name: str) -> Any:

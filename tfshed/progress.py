@@ -23,6 +23,9 @@ class Progress(keras.callbacks.Callback):
         label: what the line begins with.
         metrics: names of metrics to show, of those in the logs at the end of an epoch.
         stream: where to write; default `sys.stdout`.
+        total: steps of the whole run, where one `fit` after another makes it; default None: those
+            of the `fit`.
+        start: with `total`, steps that were done before.
 
     >>> import keras, numpy as np, tfshed.progress
     >>> net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
@@ -36,13 +39,25 @@ class Progress(keras.callbacks.Callback):
     # It only counts, so Keras need not wait for the device before each call.
     async_safe = True
 
-    def __init__(self, label: str, metrics: tuple[str, ...] = (), stream: TextIO | None = None):
+    def __init__(
+        self,
+        label: str,
+        metrics: tuple[str, ...] = (),
+        stream: TextIO | None = None,
+        *,
+        total: int | None = None,
+        start: int = 0,
+    ):
         super().__init__()
         self._label, self._names, self._stream = label, metrics, stream
+        self._total, self._skipped = total, start
+        self._done = 0
 
     def on_train_begin(self, logs: Any = None) -> None:
+        if self._total is not None and self._done:
+            return  # the next `fit` of the same run
         self._start = self._drawn = time.monotonic()
-        self._done = self._skipped = 0
+        self._done = 0
         self._width = 0
         self._last: dict[str, float] = {}
         self._out = self._stream if self._stream is not None else sys.stdout
@@ -51,7 +66,7 @@ class Progress(keras.callbacks.Callback):
             self._draw(self._start)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        if not self._done:
+        if not self._done and self._total is None:
             # With `initial_epoch`, what was done before counts as done, not as fast.
             self._skipped = epoch * (self.params.get("steps") or 0)
 
@@ -68,11 +83,12 @@ class Progress(keras.callbacks.Callback):
         self._last = {k: float(logs[k]) for k in self._names if logs and k in logs}
 
     def on_train_end(self, logs: Any = None) -> None:
-        self._draw(time.monotonic(), end=True)
+        if self._total is None or self._skipped + self._done >= self._total:
+            self._draw(time.monotonic(), end=True)
 
     def _draw(self, now: float, end: bool = False) -> None:
         steps = self.params.get("steps")
-        total = steps * self.params["epochs"] if steps else None
+        total = self._total or (steps * self.params["epochs"] if steps else None)
         done, spent = self._skipped + self._done, now - self._start
         parts = [self._label]
         if total and self._terminal and not end:

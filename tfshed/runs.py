@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -58,9 +59,11 @@ class RunDirectory:
                 f"no {SETTINGS}. Give another folder."
             )
         else:
-            self.write_json(SETTINGS, {"settings": wanted, "versions": versions()})
+            made = {"settings": wanted, "versions": versions(), "git": git_state()}
+            self.write_json(SETTINGS, made)
 
     def _check(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+        found, wanted = _flat(found), _flat(wanted)
         names = list(dict.fromkeys([*found, *wanted]))
         different = [
             f"{name} was {found.get(name)!r}, now {wanted.get(name)!r}"
@@ -93,6 +96,21 @@ class RunDirectory:
         replace_file(path, write)
 
 
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings under dotted names.
+
+    >>> _flat({"seed": 1, "config": {"prune": {"momentum": 0.9}}})
+    {'seed': 1, 'config.prune.momentum': 0.9}
+    """
+    out: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            out |= {f"{name}.{k}": v for k, v in _flat(value).items()}
+        else:
+            out[name] = value
+    return out
+
+
 def versions() -> dict[str, str]:
     """Python's version and those of the packages that results depend on, where installed.
 
@@ -106,3 +124,26 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit of the checkout that tfshed was imported from, and whether files differ from it.
+
+    Returns:
+        None where tfshed was not imported from a git checkout, or git is not there.
+
+    >>> set(git_state() or {"commit": "", "changed": False}) == {"commit", "changed"}
+    True
+    """
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(root), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None

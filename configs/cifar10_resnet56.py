@@ -1,0 +1,40 @@
+"""ResNet-56 on CIFAR-10 in Renda et al.'s protocol: training, then pruning in one of four ways.
+
+Arms of the phase `prune`, after a colon: `lrw` (default; one-shot global magnitude pruning to
+keep-ratio .2097, then 30 epochs with the learning rate rewound), `ft` (the same, fine-tuned at the
+last rate), `gradual` and `gradual_momentum0` (exponential schedule over 35 epochs at rate 1e-2,
+shedding counted).
+
+    python scripts/train.py --config=configs/cifar10_resnet56.py --workdir=runs/base --data_dir=DATA
+    python scripts/prune.py --config=configs/cifar10_resnet56.py:ft --workdir=runs/ft \\
+        --data_dir=DATA --config.initial_weights=runs/base
+
+Without tensorflow-datasets: --config.data.name=npz:cifar10.npz, a file of x_train, y_train,
+x_test, y_test.
+
+Time: not run here in full.
+Expected: test accuracy 93.46 % after training (mean of 3 published runs).
+Source: Renda, Frankle & Carbin 2020 (arXiv 2003.02389) and the runs published with it; the gradual
+arms: Azarian & Porikli 2021 (arXiv 2103.10629), section 3.
+"""
+
+from tfshed.training import protocols, recipe
+
+ARMS = ("lrw", "ft", "gradual", "gradual_momentum0")
+
+
+def get_config(arm: str = "lrw"):
+    if arm not in ARMS:
+        raise ValueError(f"arm: expected one of {', '.join(ARMS)}, received {arm!r}")
+    config = recipe()
+    config.model.name = "resnet56"
+    protocols.cifar10_renda(config)
+    if arm in ("lrw", "ft"):
+        protocols.one_shot_retraining(config, arm, epochs=30, keep=0.2097)
+        return config
+    prune = config.prune
+    prune.epochs, prune.schedule, prune.sparsity, prune.time_constant = 35, "exponential", 0.85, 3.0
+    # 391 steps an epoch where ImageNet has 10,009: about as many updates an epoch.
+    prune.frequency = 4
+    prune.momentum, prune.nesterov = (0.9, True) if arm == "gradual" else (0.0, False)
+    return config

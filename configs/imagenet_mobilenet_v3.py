@@ -1,0 +1,19 @@
+"""Global magnitude pruning of MobileNetV3 (large) on ImageNet: a net said not to shed.
+
+    python scripts/prune.py --config=configs/imagenet_mobilenet_v3.py --workdir=runs/mobilenet \\
+        --data_dir=~/tensorflow_datasets --strategy=mirrored
+    ... --config.prune.momentum=0.99
+
+Time: not run here; 35 epochs of 10,009 steps.
+Expected (paper, section 4.2): no cascade, not even at momentum .99.
+Source: Azarian & Porikli 2021 (arXiv 2103.10629), section 4.2.
+"""
+
+from tfshed.training import protocols, recipe
+
+
+def get_config():
+    config = recipe()
+    config.model.name = "mobilenet_v3_large"
+    protocols.imagenet_pruning(config)
+    return config

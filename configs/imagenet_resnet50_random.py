@@ -1,0 +1,26 @@
+"""Random pruning of ResNet50 on ImageNet: does shedding rescue a method that chooses by chance?
+
+Arms, after a colon: `momentum9` (default), `momentum0`, `momentum9_decay` (weight decay 1e-4).
+
+    python scripts/prune.py --config=configs/imagenet_resnet50_random.py:momentum0 \\
+        --workdir=runs/random0 --data_dir=~/tensorflow_datasets --strategy=mirrored
+
+Time: not run here; 35 epochs of 10,009 steps.
+Expected (paper, section 4.3): momentum .9 beats momentum 0 by 11.7 points of top-1, more with
+weight decay; it lags magnitude pruning by 3.7. Source: Azarian & Porikli 2021 (arXiv 2103.10629),
+sections 3.2 and 4.3.
+"""
+
+from tfshed.training import protocols, recipe
+
+ARMS = {"momentum9": (0.9, 0.0), "momentum0": (0.0, 0.0), "momentum9_decay": (0.9, 1e-4)}
+
+
+def get_config(arm: str = "momentum9"):
+    if arm not in ARMS:
+        raise ValueError(f"arm: expected one of {', '.join(ARMS)}, received {arm!r}")
+    config = recipe()
+    config.model.name = "resnet50"
+    protocols.imagenet_pruning(config, momentum=ARMS[arm][0])
+    config.prune.criterion, config.prune.weight_decay = "random", ARMS[arm][1]
+    return config

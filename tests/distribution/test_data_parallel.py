@@ -1,0 +1,52 @@
+"""Keras' DataParallel on JAX: two devices do what one does."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.nets import BACKEND
+
+
+@pytest.mark.skipif(
+    BACKEND != "tensorflow" or importlib.util.find_spec("jax") is None,
+    reason="once is enough, where JAX is",
+)
+def test_two_devices_prune_as_one():
+    """In a process of its own: a JAX that runs cannot be given more devices."""
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.distribution.data_parallel"],
+        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(root)},
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    alone, both = found["alone"], found["both"]
+    assert found["replicas"] == [1, 2]
+    for a, b in zip(both["weights"], alone["weights"], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    assert (both["masks"], both["counts"]) == (alone["masks"], alone["counts"])
+    np.testing.assert_allclose(both["threshold"], alone["threshold"], rtol=1e-5)
+    assert both["evaluate"] == pytest.approx(alone["evaluate"], rel=1e-5)
+    assert both["history"].keys() == alone["history"].keys()
+    assert "val_mae" in both["history"]
+    for name, values in alone["history"].items():
+        assert both["history"][name] == pytest.approx(values, rel=1e-4), name
+    # The step is one program for two devices, and pruning says nothing between them.
+    assert found["shared"] == [True, True, 2]
+    pruned, dense = found["collectives"]
+    assert pruned == dense >= 1
+    assert (
+        "virtual_devices=3: expected to be asked before the first use of jax" in found["too_late"]
+    )

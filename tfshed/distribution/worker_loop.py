@@ -1,0 +1,194 @@
+"""`fit` for several workers, since Keras' own fails there (keras#20585): the same calls in the same
+order around Keras' `train_step`, on each worker with its own share of the data.
+
+Workers must take the same steps, or they wait for each other. So what one of them alone may see
+(that its data has ended, that a callback asked to stop) travels with the metrics of the next step,
+in one small all-reduce.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfshed._backend import to_numpy
+from tfshed.distribution.agreement import Statistics, agreed_overflow, check_alike, everyone
+from tfshed.distribution.worker_evaluate import WorkerEvaluation, build, per_replica
+
+
+def fit(
+    model: Any,
+    dataset: Any,
+    *,
+    epochs: int,
+    steps_per_epoch: int | None,
+    initial_epoch: int,
+    validation_data: Any,
+    validation_steps: int | None,
+    validation_freq: int,
+    callbacks: Any,
+    verbose: Any,
+) -> Any:
+    """`model.fit`, for any strategy of `tf.distribute`; see `tfshed.distribution.fit`."""
+    strategy = model.distribute_strategy
+    build(model, dataset)
+    callbacks = keras.callbacks.CallbackList(
+        callbacks,
+        add_history=True,
+        add_progbar=verbose != 0,
+        verbose=verbose,
+        epochs=epochs,
+        steps=steps_per_epoch,
+        model=model,
+    )
+    model.stop_training = False
+    step = train_function(model)
+    evaluation = WorkerEvaluation(model)
+    callbacks.on_train_begin()
+    # Private: where `keras.callbacks.BackupAndRestore` leaves the epoch to go on with.
+    first = getattr(model, "_initial_epoch", None) or initial_epoch
+    ask = everyone(strategy)
+    check_alike(
+        ask,
+        {
+            "first epoch": first,
+            "epochs": epochs,
+            "steps_per_epoch": steps_per_epoch or 0,
+            "validation_data given": validation_data is not None,
+            "validation_freq": validation_freq,
+            "optimizer steps taken": int(to_numpy(model.optimizer.iterations)),
+        },
+    )
+    batches, statistics = Batches(dataset, steps_per_epoch), Statistics(model)
+    final_logs: Any = None
+    with agreed_overflow(model.optimizer):
+        for epoch in range(first, epochs):
+            model.reset_metrics()
+            callbacks.on_epoch_begin(epoch)
+            statistics.begin()
+            logs = _epoch(model, step, batches, callbacks, ask)
+            statistics.end()
+            epoch_logs = dict(_epoch_logs(model, logs))
+            if validation_data is not None and (epoch + 1) % validation_freq == 0:
+                found = evaluation.run(validation_data, validation_steps, callbacks)
+                epoch_logs |= {f"val_{name}": value for name, value in found.items()}
+            callbacks.on_epoch_end(epoch, epoch_logs)
+            final_logs = epoch_logs
+            if ask([float(model.stop_training)]).any():
+                model.stop_training = True
+                break
+    if isinstance(model.optimizer, keras.optimizers.Optimizer) and epochs > 0:
+        model.optimizer.finalize_variable_values(model.trainable_weights)
+    callbacks.on_train_end(logs=final_logs)
+    return model.history
+
+
+def _epoch(model: Any, step: Callable, batches: Batches, callbacks: Any, ask: Callable) -> Any:
+    logs: Any = {}
+    if not ask([float(batches.begin())]).all():
+        raise ValueError("dataset: expected batches for every worker, one of them has none at all")
+    for number in batches.numbers():
+        callbacks.on_train_batch_begin(number)
+        batch, last = batches.take()
+        # A stop that was asked for in the batch before is known to all after this one.
+        logs, stop, ended = step(batch, [float(model.stop_training), float(last)])
+        callbacks.on_train_batch_end(number, logs)
+        if stop:
+            model.stop_training = True
+            break
+        if ended:
+            batches.ended = True
+            if not batches.done(number):
+                batches.warn()
+                break
+    return logs
+
+
+def _epoch_logs(model: Any, logs: Any) -> Any:
+    """What Keras' `fit` reports: the model's metrics, or what a `train_step` of one's own says."""
+    found = model.get_metrics_result()
+    return found if set(found) == set(logs) else logs
+
+
+class Batches:
+    """Takes a worker's batches one by one, and knows of each whether another one follows.
+
+    One iterator over all epochs where `steps_per_epoch` is given, until a worker's `ended`; a new
+    one for each otherwise.
+    """
+
+    def __init__(self, dataset: Any, steps: int | None):
+        self._dataset, self._steps = dataset, steps
+        self._iterator: Any = None
+        self._next: Any = None
+        self.ended = False
+
+    def begin(self) -> bool:
+        """Whether an epoch has a first batch."""
+        if self._iterator is None or self._steps is None or self.ended:
+            self._iterator = iter(self._dataset)
+            self._next = next(self._iterator, None)
+            self.ended = False
+        return self._next is not None
+
+    def numbers(self) -> Any:
+        number = 0
+        while self._steps is None or number < self._steps:
+            yield number
+            number += 1
+
+    def take(self) -> tuple[Any, bool]:
+        """A batch, and whether it is the last."""
+        batch, self._next = self._next, next(self._iterator, None)
+        return batch, self._next is None
+
+    def done(self, number: int) -> bool:
+        return self._steps is not None and number + 1 >= self._steps
+
+    def warn(self) -> None:
+        if self._steps is not None:
+            warnings.warn(
+                "the data of a worker ended within an epoch, which ends it for all of them: "
+                f"expected batches for {self._steps} steps in each epoch, so .repeat() the dataset",
+                stacklevel=2,
+            )
+
+
+def train_function(model: Any) -> Callable:
+    """A step of all replicas: (batch, [stop, last]) -> (logs, any stop, any last).
+
+    Logs are means over all replicas; the gradients' collectives are Keras' own.
+    """
+    import tensorflow as tf
+
+    strategy = model.distribute_strategy
+    form: list[Any] = []
+
+    def replica(data: Any, flags: Any) -> Any:
+        logs = model.train_step(data)
+        leaves = [tf.cast(leaf, "float32") for leaf in keras.tree.flatten(logs)]
+        form[:] = [logs, [tuple(leaf.shape) for leaf in leaves]]
+        packed = tf.concat([tf.reshape(leaf, [-1]) for leaf in leaves] + [flags], 0)
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce(tf.distribute.ReduceOp.MEAN, packed)
+
+    @tf.function(reduce_retracing=True)
+    def replicas(data: Any, flags: Any) -> Any:
+        # The same for each of them, so the first one's will do.
+        return strategy.experimental_local_results(strategy.run(replica, (data, flags)))[0]
+
+    def step(batch: Any, flags: list[float]) -> tuple[Any, bool, bool]:
+        found = replicas(per_replica(strategy, batch, exact=True), tf.constant(flags)).numpy()
+        logs, shapes = form
+        sizes = [int(np.prod(shape)) for shape in shapes]
+        parts = np.split(found, np.cumsum(sizes))
+        leaves = [part.reshape(shape) for part, shape in zip(parts, shapes)]
+        values = [leaf.item() if leaf.ndim == 0 else leaf for leaf in leaves]
+        return keras.tree.pack_sequence_as(logs, values), found[-2] > 0, found[-1] > 0
+
+    step.function = replicas  # type: ignore[attr-defined]
+    return step
