@@ -8,8 +8,8 @@ prune this net, with controls.) Arms of the phase `prune`, after a colon: `momen
     python scripts/prune.py --config=configs/digits_resnet8.py --workdir=runs/digits_pruned \
         --config.initial_weights=runs/digits
 
-Time: TODO.
-Expected: TODO.
+Time: half a minute each, on two CPU cores.
+Expected: one run, seed 0: test accuracy .992 trained (357 images), .992 with 10 % of the weights.
 Source: the experiment of docs/quickstart.md.
 """
 

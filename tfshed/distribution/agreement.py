@@ -10,8 +10,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfshed._backend import to_numpy
-
 
 # A process has one such strategy: traced once, not in every `fit`.
 @functools.lru_cache(maxsize=1)
@@ -53,30 +51,25 @@ class Statistics:
             v for v in model.non_trainable_variables if keras.backend.is_float_dtype(v.dtype)
         ]
 
-        def replica(before: list[Any]) -> None:
-            # Changes and not values: what has not changed stays as it is, to the last bit.
-            changes = [
-                tf.reshape(tf.cast(v.value - b, "float32"), [-1])
-                for v, b in zip(self._variables, before)
-            ]
+        def replica() -> None:
+            own = tf.concat(
+                [tf.reshape(tf.cast(v.value, "float32"), [-1]) for v in self._variables], 0
+            )
             context = tf.distribute.get_replica_context()
-            mean = context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.concat(changes, 0))
-            parts = tf.split(mean, [int(np.prod(b.shape)) for b in before])
-            for variable, b, part in zip(self._variables, before, parts):
-                variable.value.assign(b + tf.cast(tf.reshape(part, b.shape), b.dtype))
+            first = tf.where(context.replica_id_in_sync_group == 0, own, tf.zeros_like(own))
+            first = context.all_reduce(tf.distribute.ReduceOp.SUM, first)
+            # By differences: what is the same everywhere stays as it is, to the last bit.
+            mean = first + context.all_reduce(tf.distribute.ReduceOp.MEAN, own - first)
+            parts = tf.split(mean, [int(np.prod(v.shape)) for v in self._variables])
+            for v, part in zip(self._variables, parts):
+                v.value.assign(tf.cast(tf.reshape(part, v.shape), v.value.dtype))
 
-        @tf.function
-        def share(before: list[Any]) -> None:
-            strategy.run(replica, (before,))
+        self._share = tf.function(lambda: strategy.run(replica))
 
-        self._share = share
-
-    def begin(self) -> None:
-        self._before = [to_numpy(v) for v in self._variables]
-
-    def end(self) -> None:
+    def share(self) -> None:
+        """All replicas get the mean of theirs."""
         if self._variables:
-            self._share([keras.ops.convert_to_tensor(b) for b in self._before])
+            self._share()
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import keras
 
 from tfshed.distribution import data_parallel
 from tfshed.distribution.strategies import current
-from tfshed.distribution.worker_evaluate import WorkerEvaluation, build, floats
+from tfshed.distribution.worker_evaluate import build, evaluation_of, floats
 
 
 def fit(
@@ -157,7 +157,7 @@ def _evaluation(model: Any) -> Callable[..., dict[str, float]]:
         return functools.partial(_evaluate, model)
     from tfshed.distribution.errors import worker_lost
 
-    ours = WorkerEvaluation(model)
+    ours = evaluation_of(model)
 
     def run(dataset: Any, steps: int | None, callbacks: Any = None) -> dict[str, float]:
         with worker_lost(model.distribute_strategy):

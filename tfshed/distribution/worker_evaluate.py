@@ -59,6 +59,16 @@ class WorkerEvaluation:
         return found
 
 
+def evaluation_of(model: Any) -> WorkerEvaluation:
+    """The evaluation of a model, made once for each time that it is compiled."""
+    # Compiling again gives a model another tracker of its loss.
+    made = getattr(model, "_tfshed_evaluation", None)
+    if made is None or made[0] is not model.metrics[0]:
+        made = (model.metrics[0], WorkerEvaluation(model))
+        object.__setattr__(model, "_tfshed_evaluation", made)
+    return made[1]
+
+
 def floats(found: dict[str, Any]) -> dict[str, float]:
     """Metrics as Keras nests them, as one dict of floats."""
     return {name: float(value) for name, value in flat(found).items()}

@@ -17,7 +17,7 @@ import numpy as np
 
 from tfshed._backend import to_numpy
 from tfshed.distribution.agreement import Statistics, agreed_overflow, check_alike, everyone
-from tfshed.distribution.worker_evaluate import WorkerEvaluation, build, per_replica
+from tfshed.distribution.worker_evaluate import build, evaluation_of, per_replica
 
 
 def fit(
@@ -47,7 +47,7 @@ def fit(
     )
     model.stop_training = False
     step = train_function(model)
-    evaluation = WorkerEvaluation(model)
+    evaluation = evaluation_of(model)
     callbacks.on_train_begin()
     # Private: where `keras.callbacks.BackupAndRestore` leaves the epoch to go on with.
     first = getattr(model, "_initial_epoch", None) or initial_epoch
@@ -69,9 +69,8 @@ def fit(
         for epoch in range(first, epochs):
             model.reset_metrics()
             callbacks.on_epoch_begin(epoch)
-            statistics.begin()
             logs = _epoch(model, step, batches, callbacks, ask)
-            statistics.end()
+            statistics.share()
             epoch_logs = dict(_epoch_logs(model, logs))
             if validation_data is not None and (epoch + 1) % validation_freq == 0:
                 found = evaluation.run(validation_data, validation_steps, callbacks)

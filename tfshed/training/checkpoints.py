@@ -56,7 +56,8 @@ class Checkpoints:
     def save(self, step: int, arrays: dict[str, np.ndarray], info: dict[str, Any]) -> None:
         """Writes the checkpoint of a step, then removes those that are too many."""
         info = {**info, "step": step}
-        entries, dtypes = {}, {}
+        entries: dict[str, Any] = {}
+        dtypes: dict[str, str] = {}
         for name, value in arrays.items():
             value = np.asarray(value)
             if value.dtype.kind == "V":  # bfloat16 and float8, which npz does not know

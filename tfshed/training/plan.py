@@ -37,11 +37,13 @@ def plan(run: Run) -> str:
 
 
 def _facts(run: Run) -> dict[str, str]:
-    data, split = run.data, run.config.data.eval_split or run.data.eval_split
+    data = run.data
+    split: Any = run.config.data.eval_split or data.eval_split
+    trained: Any = data.train_split
     facts = {
         "phase": run.settings.phase,
         "model": f"{run.config.model.name}, {run.model.count_params():,} parameters",
-        "training data": f"{data.name}, {data.examples[data.train_split]:,} examples"
+        "training data": f"{data.name}, {data.examples[trained]:,} examples"
         + (f", {run.config.data.fraction:.3g} of them" if run.config.data.fraction < 1 else ""),
         "evaluated on": f"{split}, {data.examples[split]:,} examples",
         "images": f"{data.image_shape}, augmentation {run.config.data.augmentation}",
