@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import types
 
 import keras
 import numpy as np
@@ -476,17 +475,11 @@ class Refuses(tfshed.PruningPolicy):
         raise ValueError("expected a model with a convolution, received net")
 
 
-def fake_tf_keras():
-    kind = type("Sequential", (), {"__module__": "tf_keras.src.engine.sequential"})
-    return kind()
-
-
 BAD = {
     "no model": (lambda m: prune(None, HALF), TypeError, "expected a Keras model.*NoneType"),
     "a string": (lambda m: prune("net", HALF), TypeError, "expected a Keras model.*builtins.str"),
     "an array": (lambda m: prune(np.ones(3), HALF), TypeError, "received numpy.ndarray"),
     "a class": (lambda m: prune(L.Dense, HALF), TypeError, "expected a Keras model.*type"),
-    "Keras 2": (lambda m: prune(fake_tf_keras(), HALF), TypeError, "Keras 3.*Keras 2 Sequential"),
     "empty list": (lambda m: prune([], HALF), ValueError, r"at least one layer, received \[\]"),
     "list of 1": (lambda m: prune([1], HALF), TypeError, "received builtins.int"),
     "schedule": (lambda m: prune(m, 0.5), ValueError, "PruningSchedule.*received 0.5"),
@@ -606,24 +599,3 @@ def test_declaring_twice():
     with pytest.raises(ValueError, match="not declared yet, received stack. Call strip_pruning"):
         prune(marked, HALF)
     assert prune(tfshed.strip_pruning(marked), HALF) is marked
-
-
-@tensorflow_only
-def test_a_model_of_real_keras_2():
-    code = """
-import tf_keras, tfshed
-try:
-    net = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,))])
-    tfshed.prune_low_magnitude(net, tfshed.ConstantSparsity(0.5, 0))
-except TypeError as error:
-    print(error)
-"""
-    out = python(code).stdout
-    assert "expected a Keras 3 model" in out and "tensorflow_model_optimization" in out
-
-
-def test_the_message_about_keras_2_needs_no_tf_keras(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tf_keras", None)
-    assert isinstance(fake_tf_keras(), object) and not isinstance(fake_tf_keras(), types.ModuleType)
-    with pytest.raises(TypeError, match="Keras 2 Sequential of tf_keras"):
-        prune(fake_tf_keras(), HALF)

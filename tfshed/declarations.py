@@ -21,9 +21,8 @@ def check_layer(to_prune: Any) -> None:
     names = {base.__module__.split(".")[0] for base in kind.__mro__}
     if "tf_keras" in names:
         raise TypeError(
-            f"to_prune: expected a Keras 3 model or layer, received the Keras 2 {kind.__name__} of "
-            "tf_keras. Prune it with tensorflow_model_optimization, or build it with "
-            "`import keras`."
+            f"expected a Keras 3 model or layer, received the Keras 2 {kind.__name__} of tf_keras. "
+            "What takes those is in tfshed.tfmot, such as tfshed.tfmot.UpdatePruningStep."
         )
     raise TypeError(
         "to_prune: expected a Keras model, a Keras layer or a list of layers, received "

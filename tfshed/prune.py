@@ -13,6 +13,7 @@ from tfshed._backend import to_numpy
 from tfshed.cloning import can_clone, clone
 from tfshed.config import PruningConfig
 from tfshed.declarations import check_layer, declaring
+from tfshed.dispatch import is_tf_keras
 from tfshed.granularity import Block, Granularity, NxM
 from tfshed.optimizer import pruning_optimizer
 from tfshed.policies import Candidate, Choice, PruningPolicy, Selection, candidates, choose
@@ -52,7 +53,8 @@ def prune_low_magnitude(
     Args:
         to_prune: a Sequential or functional model: a new model comes back, of the same layers, with
             those that have something to prune inside a `PruneLowMagnitude`. A subclassed model: the
-            same model comes back, marked. A layer, or a list of layers: wrapped.
+            same model comes back, marked. A layer, or a list of layers: wrapped. All of Keras 3, or
+            all of tf_keras: these get the wrappers of `tfshed.tfmot`.
         pruning_schedule: a `tfshed.PruningSchedule` or one of tfmot's. Default
             ConstantSparsity(0.5, 0).
         block_size: (input channels, output channels) of a block; default (1, 1).
@@ -62,7 +64,8 @@ def prune_low_magnitude(
         scope: "global" or "layer"; None: "layer" with the schedules that tfmot has, "global" with
             tfshed's own (their `default_scope`).
         criterion: "magnitude" (default), "random" or a `tfshed.criteria.Criterion`.
-        granularity: `tfshed.Block`, `NxM`, `Balanced`; instead of block_size and sparsity_m_by_n.
+        granularity: `tfshed.Block`, `Filter`, `NxM`, `Balanced`; instead of block_size and
+            sparsity_m_by_n.
         threshold, grow_threshold, shed_every, monotone, weight_decay, collapse_guard: see
             `tfshed.config.PruningConfig`.
         select: which kernels; a regex, a callable or a list of rules, see
@@ -104,6 +107,10 @@ def prune_low_magnitude(
     )
     _check_schedule(pruning_schedule)
     selection = Selection(select, pruning_policy)
+    if is_tf_keras(to_prune):
+        from tfshed.tfmot import prune
+
+        return prune.prune(to_prune, config, selection, **kwargs)
     single = isinstance(to_prune, keras.layers.Layer) and not isinstance(to_prune, keras.Model)
     if kwargs and not single:
         raise TypeError(f"prune_low_magnitude got unknown arguments {sorted(kwargs)}")

@@ -8,6 +8,7 @@ import keras
 
 from tfshed.cloning import can_clone, clone
 from tfshed.declarations import check_layer
+from tfshed.dispatch import is_tf_keras
 from tfshed.optimizer import unwrap_optimizer
 from tfshed.policies import candidates
 from tfshed.wrapper import PruneLowMagnitude
@@ -33,6 +34,10 @@ def strip_pruning(model: Any) -> Any:
     >>> [layer.name for layer in tfshed.strip_pruning(pruned).layers]
     ['head']
     """
+    if is_tf_keras(model):
+        from tfshed.tfmot import prune
+
+        return prune.strip(model)
     check_layer(model)
     if not isinstance(model, keras.Model):
         raise TypeError(f"model: expected a Keras model, received the layer {type(model).__name__}")

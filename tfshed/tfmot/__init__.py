@@ -1,0 +1,58 @@
+"""tfshed for tf_keras models, together with the real tensorflow_model_optimization.
+
+Code that was written for tfmot changes one line::
+
+    from tfshed import tfmot  # was: import tensorflow_model_optimization as tfmot
+
+`tfmot.sparsity.keras.prune_low_magnitude` and the rest then take all of tfshed's arguments too.
+Importing this module imports TensorFlow, tf_keras and tfmot, and leaves `os.environ` and `tf.keras`
+as they were.
+"""
+
+from __future__ import annotations
+
+from tfshed.tfmot import _real, sparsity
+from tfshed.tfmot.learning_rates import LearningRate
+from tfshed.tfmot.sparsity.keras import (
+    ConstantSparsity,
+    PolynomialDecay,
+    PrunableLayer,
+    PruneForLatencyOnXNNPack,
+    PruningPolicy,
+    PruningSchedule,
+    PruningSummaries,
+    UpdatePruningStep,
+    prune_low_magnitude,
+    prune_scope,
+    strip_pruning,
+)
+from tfshed.tfmot.tracking import KeepRatio
+from tfshed.tfmot.training import bind
+from tfshed.tfmot.wrapper import PruneLowMagnitude
+
+collect_prunable_layers = _real.pruning_wrapper.collect_prunable_layers
+
+__all__ = [
+    "ConstantSparsity",
+    "KeepRatio",
+    "LearningRate",
+    "PolynomialDecay",
+    "PrunableLayer",
+    "PruneForLatencyOnXNNPack",
+    "PruneLowMagnitude",
+    "PruningPolicy",
+    "PruningSchedule",
+    "PruningSummaries",
+    "UpdatePruningStep",
+    "bind",
+    "collect_prunable_layers",
+    "prune_low_magnitude",
+    "prune_scope",
+    "sparsity",
+    "strip_pruning",
+]
+
+# tfmot takes our schedules, policies and layers for its own.
+_real.sparsity.PruningSchedule.register(PruningSchedule)
+_real.sparsity.PruningPolicy.register(PruningPolicy)
+_real.sparsity.PrunableLayer.register(PrunableLayer)
