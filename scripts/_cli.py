@@ -76,8 +76,14 @@ def main(run: Callable[[], int | None]) -> None:
 
 
 def _failed(error: BaseException) -> int:
-    # A KeyError's text is the representation of its argument.
-    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    inner = error
+    while inner.args and isinstance(inner.args[0], BaseException):
+        inner = inner.args[0]
+    # A KeyError's text is the representation of its argument; ml_collections' have two lines.
+    text = str(inner.args[0] if isinstance(inner, KeyError) and inner.args else inner)
+    if isinstance(inner, KeyError):
+        text = f"there is no field {text}"
+    text = text.replace("\n", " ").strip()
     print(f"{os.path.basename(sys.argv[0])}: {text}", file=sys.stderr, flush=True)
     if os.environ.get("TFSHED_TRACEBACK"):
         raise error
@@ -126,6 +132,8 @@ def settings(phase: str) -> Any:
     from tfshed.training import Settings
 
     given = flags.FLAGS
+    # A file that could not be loaded is an error only when it is looked at.
+    given.config.scale  # noqa: B018
     return Settings(
         phase,
         given.config,

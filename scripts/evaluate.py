@@ -35,4 +35,5 @@ if __name__ == "__main__":
     flags.DEFINE_string("split", None, "Default the evaluation split.")
     flags.DEFINE_integer("batch_size", 128, "Images at once.", lower_bound=1)
     flags.DEFINE_float("fraction", 1.0, "Part of the split.", lower_bound=0.0, upper_bound=1.0)
+    flags.adopt_module_key_flags(_cli)
     _cli.main(evaluate)

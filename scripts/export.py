@@ -27,4 +27,5 @@ if __name__ == "__main__":
     flags.DEFINE_string("model", None, "A run directory or a .keras file.", required=True)
     flags.DEFINE_string("output", None, "Folder of the SavedModel.", required=True)
     flags.DEFINE_bool("overwrite", False, "Replace what is there.")
+    flags.adopt_module_key_flags(_cli)
     _cli.main(export)

@@ -10,7 +10,9 @@ docs/training.md says more.
 """
 
 import _cli
+from absl import flags
 
 if __name__ == "__main__":
     _cli.define_run_flags()
+    flags.adopt_module_key_flags(_cli)
     _cli.main(lambda: _cli.make_run("prune"))

@@ -9,7 +9,9 @@ last checkpoint.
 """
 
 import _cli
+from absl import flags
 
 if __name__ == "__main__":
     _cli.define_run_flags()
+    flags.adopt_module_key_flags(_cli)
     _cli.main(lambda: _cli.make_run("train"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import _cli
 import pytest
-from absl import flags
+from absl import app, flags
 
 # ml_collections loads recipes in a way that Python 3.15 will no longer have.
 pytestmark = pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarning")
@@ -29,6 +29,7 @@ def script(monkeypatch, capsys):
     # Flags are one set for a whole process, and each script defines its own.
     monkeypatch.setattr(_cli, "_prepare", lambda argv: None)
     monkeypatch.setattr(_cli, "_without_places_in_code", lambda: None)
+    app.define_help_flags()  # once for a process, too
     mine = set(flags.FLAGS)
 
     def run(name, *words):
@@ -96,10 +97,18 @@ def test_the_plan_is_printed_and_nothing_is_written(script, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_help_lists_the_flags(script):
+    for name, wanted in (("prune", "--virtual_devices"), ("evaluate", "--fraction")):
+        _, out, _ = script(name, "--help")
+        assert wanted in out and "--backend" in out
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--config.prune.momentm=0"], 'Did you mean "momentum"'),
+        (["--config.prune.momentm=0"], """there is no field 'momentm' Did you mean "momentum\""""),
+        ([f"--config={ROOT / 'nope.py'}"], "No such file or directory"),
+        (["--workdir="], "workdir: expected a folder"),
         (["--config.prune.momentum=fast"], "momentum"),
         (["--config.train.epochs=0"], "config.train.epochs: expected a whole number >= 1"),
         (["--strategy=miror"], "strategy"),

@@ -64,6 +64,8 @@ class Settings:
             )
         if self.seed < 0:
             raise ValueError(f"seed: expected a whole number >= 0, received {self.seed}")
+        if not str(self.workdir):
+            raise ValueError("workdir: expected a folder, received an empty name")
         check(self.config)
         # Fails here and not after the data have been read.
         objects.granularity(self.config.prune.granularity)
