@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import app, flags
+from absl import logging as absl_logging
 from ml_collections import config_flags
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -56,6 +57,7 @@ def main(run: Callable[[], int | None]) -> None:
     _without_places_in_code()
 
     def guarded(argv: Sequence[str]) -> int | None:
+        absl_logging.set_verbosity(absl_logging.WARNING)
         if len(argv) > 1:
             raise app.UsageError(f"expected flags alone, received {argv[1:]}")
         try:

@@ -80,7 +80,17 @@ def test_train_prune_evaluate_export(script, tmp_path):
     assert float(shown["accuracy"]) == pytest.approx(found["after"]["accuracy"], abs=1e-4)
     code, out, err = script("export", f"--model={pruned}", f"--output={exported}")
     assert code == 0, err
-    assert (exported / "saved_model.pb").exists()
+    assert (exported / "saved_model.pb").exists() and "not zero" in out
+    for kind, name in (("keras", "k.keras"), ("litert", "l.tflite"), ("shrink", "s.keras")):
+        code, out, err = script(
+            "export", f"--model={pruned}", f"--output={tmp_path / name}", f"--format={kind}"
+        )
+        assert code == 0, err
+        assert (tmp_path / name).is_file()
+    code, out, err = script(
+        "export", f"--model={pruned}", f"--output={tmp_path / 'r'}", "--format=report"
+    )
+    assert code == 0 and (tmp_path / "r" / "report.html").exists() and "XNNPACK" in out
     # Another recipe in the folder of a run is refused, and named.
     code, _, err = script("prune", *words, "--config.prune.momentum=0")
     assert code == 2 and "prune.momentum was 0.9, now 0.0" in err

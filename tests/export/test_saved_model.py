@@ -73,7 +73,7 @@ def test_stores_each_weight_once_and_nothing_of_the_optimizer(tmp_path):
     model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(512), keras.layers.Dense(64)])
     model.compile(optimizer="adam", loss="mse")
     model.fit(np.ones((2, 64)), np.ones((2, 64)), verbose=0)
-    path = export.saved_model(model, tmp_path / "model")
+    path = export.saved_model(model, tmp_path / "model", packed=False)
     weights = 4 * model.count_params()
     stored = sum(file.stat().st_size for file in (path / "variables").iterdir())
     assert weights < stored < 1.01 * weights
@@ -304,8 +304,8 @@ def test_a_wrong_weight_on_disk_is_noticed(tmp_path, monkeypatch):
         logits_bias.assign_add(1e-6 * np.eye(10, dtype="float32")[3])
 
     monkeypatch.setattr(tf.saved_model, "save", save_and_change)
-    with pytest.raises(RuntimeError, match="output 0 differs in 2 of 20 numbers"):
-        export.saved_model(model, tmp_path / "model")
+    with pytest.raises(RuntimeError, match="to hold the values of 'logits/bias"):
+        export.saved_model(model, tmp_path / "model", packed=False)
     assert os.listdir(tmp_path) == []
 
 
@@ -322,7 +322,9 @@ def test_a_model_that_never_repeats_itself_needs_verify_false(tmp_path):
 @on_tensorflow
 def test_refuses_with_what_to_do(tmp_path):
     path = tmp_path / "model"
-    with pytest.raises(TypeError, match="expected a keras.Model of Keras 3, received .*Dense"):
+    with pytest.raises(
+        TypeError, match="expected a keras.Model of Keras 3 or .*, received .*Dense"
+    ):
         export.saved_model(keras.layers.Dense(2), path)
     with pytest.raises(
         ValueError, match="expected a built model, received 'new'.* Call it on a batch"

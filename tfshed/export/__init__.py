@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from tfshed.export.keras_file import keras
+from tfshed.export.litert import LiteRTReport, litert
+from tfshed.export.packing import Packing, packing
+from tfshed.export.report import Report, report
 from tfshed.export.saved_model import saved_model
 from tfshed.export.shrink import ShrinkReport, Shrunk, shrink
 
-__all__ = ["ShrinkReport", "Shrunk", "saved_model", "shrink"]
+__all__ = [
+    "LiteRTReport",
+    "Packing",
+    "Report",
+    "ShrinkReport",
+    "Shrunk",
+    "keras",
+    "litert",
+    "packing",
+    "report",
+    "saved_model",
+    "shrink",
+]

@@ -6,23 +6,28 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from tfshed.export._signature import input_names, named_outputs
+from tfshed.export._signature import check_preprocessed, input_names, named_outputs
+
+PREPROCESSED = "serving_with_preprocessing"
 
 
-def serving_object(model: Any, specs: list[Any]) -> tuple[Any, dict[str, Any]]:
+def serving_object(
+    model: Any, specs: list[Any], preprocessing: Any = None, raw_specs: list[Any] | None = None
+) -> tuple[Any, dict[str, Any]]:
     """Returns `(root, signatures)` for `tf.saved_model.save`.
 
     `root.serve(*inputs)` is the forward pass in inference mode, with the model's own structure
     of inputs and outputs; `root.variables`, `root.trainable_variables` and
     `root.non_trainable_variables` are the variables that it reads, as Keras' own exports name
-    them. `signatures["serving_default"]` takes and returns tensors by name.
+    them. `signatures["serving_default"]` takes and returns tensors by name. With `preprocessing`
+    there are `root.serve_with_preprocessing`, `root.preprocessing_variables` and the signature
+    `serving_with_preprocessing` too, which take what `raw_specs` says.
     """
     import keras
     import tensorflow as tf
 
-    forward = (_jax_forward if keras.backend.backend() == "jax" else _tensorflow_forward)(
-        model, specs
-    )
+    on_jax = keras.backend.backend() == "jax" and isinstance(model, keras.Model)
+    forward = (_jax_forward if on_jax else _tensorflow_forward)(model, specs)
     serve = tf.function(forward, input_signature=specs, autograph=False)
     concrete = serve.get_concrete_function()
 
@@ -31,12 +36,41 @@ def serving_object(model: Any, specs: list[Any]) -> tuple[Any, dict[str, Any]]:
     # the tf.Variables that the function reads are held here, and the lists share them.
     root = tf.__internal__.tracking.AutoTrackable()
     root.serve = serve
-    root.variables = list(concrete.variables)
-    root.trainable_variables = list(concrete.trainable_variables)
     trainable = {id(variable) for variable in concrete.trainable_variables}
-    root.non_trainable_variables = [v for v in concrete.variables if id(v) not in trainable]
+    root.variables = _in_order(concrete)
+    root.trainable_variables = [v for v in root.variables if id(v) in trainable]
+    root.non_trainable_variables = [v for v in root.variables if id(v) not in trainable]
     root.resources = _lookup_tables(model)
-    return root, {"serving_default": _named(serve, specs)}
+    signatures = {"serving_default": _named(serve, specs)}
+    if preprocessing is not None and raw_specs is not None:
+
+        def with_preprocessing(*raw: Any) -> Any:
+            inputs = preprocessing(*raw)
+            inputs = list(inputs) if len(specs) > 1 else [inputs]
+            check_preprocessed(inputs, specs)
+            return serve(*inputs)
+
+        root.serve_with_preprocessing = tf.function(
+            with_preprocessing, input_signature=raw_specs, autograph=False
+        )
+        known = {id(variable) for variable in root.variables}
+        read = _in_order(root.serve_with_preprocessing.get_concrete_function())
+        root.preprocessing_variables = [v for v in read if id(v) not in known]
+        root.resources += _lookup_tables(preprocessing)
+        signatures[PREPROCESSED] = _named(root.serve_with_preprocessing, raw_specs)
+    return root, signatures
+
+
+def _in_order(concrete: Any) -> list[Any]:
+    """The variables that a function reads, as it reads them: TensorFlow lists them in any order."""
+    place = {id(handle): i for i, handle in enumerate(concrete.captured_inputs)}
+
+    def key(variable: Any) -> tuple[int, str]:
+        # A variable with several replicas has a handle for each; its name then decides.
+        handle = variable.handle if hasattr(variable, "handle") else None
+        return place.get(id(handle), len(place)), variable.name
+
+    return sorted(concrete.variables, key=key)
 
 
 def _tensorflow_forward(model: Any, specs: list[Any]) -> Callable[..., Any]:
@@ -117,6 +151,7 @@ def _lookup_tables(model: Any) -> list[Any]:
 
     kind = tf.saved_model.experimental.TrackableResource
     found: dict[int, Any] = {}
-    for layer in model._flatten_layers():
+    layers = model._flatten_layers() if hasattr(model, "_flatten_layers") else []
+    for layer in layers:
         found.update({id(v): v for v in vars(layer).values() if isinstance(v, kind)})
     return list(found.values())

@@ -32,6 +32,15 @@ def input_specs(model: Any, input_signature: Any = None) -> list[Any]:
                 f"{type(input_signature).__name__}. Put it in a list: [spec]."
             )
         return [keras.tree.map_structure(_tensor_spec, entry) for entry in input_signature]
+    if not isinstance(model, keras.Model):  # of tf_keras, which knows itself
+        specs = model.save_spec()
+        if specs is None or specs[0] is None or specs[1]:
+            raise ValueError(
+                f"export: expected to know the positional inputs of {model.name!r}, received "
+                f"{specs}. Pass input_signature=[tf.TensorSpec((None, ...), dtype), ...] with one "
+                "entry for each argument."
+            )
+        return list(specs[0])
     if isinstance(model, keras.Sequential):
         return [_open_batch(tensor.shape, tensor.dtype, tensor.name) for tensor in model.inputs]
     if getattr(model, "inputs", None) is not None:
@@ -41,6 +50,26 @@ def input_specs(model: Any, input_signature: Any = None) -> list[Any]:
             )
         ]
     return _called_specs(model)
+
+
+def check_preprocessed(inputs: list[Any], specs: list[Any]) -> None:
+    """Raises a ValueError unless the tensors that preprocessing gave fit the model's inputs."""
+    import keras
+    import tensorflow as tf
+
+    given = keras.tree.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), inputs)
+    wanted = keras.tree.flatten(specs)
+    flat = keras.tree.flatten(given)
+    fits = len(flat) == len(wanted) and all(
+        a.dtype == b.dtype and a.shape.is_compatible_with(b.shape)
+        for a, b in zip(flat, wanted, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"export: expected preprocessing to return the model's inputs, {specs}, received "
+            f"{given}. Cast and shape them so in preprocessing; for a call with several arguments "
+            "return a list with one entry for each."
+        )
 
 
 def input_names(specs: list[Any]) -> list[str]:

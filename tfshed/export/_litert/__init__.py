@@ -1,0 +1,1 @@
+"""How `tfshed.export.litert` converts, repairs, reads and checks a LiteRT file."""

@@ -1,0 +1,1 @@
+"""What `tfshed.export.report` counts and measures, and how it shows it."""
