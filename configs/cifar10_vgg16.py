@@ -18,23 +18,11 @@ Source: Renda, Frankle & Carbin 2020 (arXiv 2003.02389) and the runs published w
 arms: Azarian & Porikli 2021 (arXiv 2103.10629), section 3.
 """
 
-from tfshed.training import protocols, recipe
+from tfshed.training.protocols import CIFAR10_ARMS as ARMS
+from tfshed.training.protocols import cifar10
 
-ARMS = ("lrw", "ft", "gradual", "gradual_momentum0")
+__all__ = ["ARMS", "get_config"]
 
 
 def get_config(arm: str = "lrw"):
-    if arm not in ARMS:
-        raise ValueError(f"arm: expected one of {', '.join(ARMS)}, received {arm!r}")
-    config = recipe()
-    config.model.name = "vgg16_bn"
-    protocols.cifar10_renda(config)
-    if arm in ("lrw", "ft"):
-        protocols.one_shot_retraining(config, arm, epochs=30, keep=0.2097)
-        return config
-    prune = config.prune
-    prune.epochs, prune.schedule, prune.sparsity, prune.time_constant = 35, "exponential", 0.85, 3.0
-    # 391 steps an epoch where ImageNet has 10,009: about as many updates an epoch.
-    prune.frequency = 4
-    prune.momentum, prune.nesterov = (0.9, True) if arm == "gradual" else (0.0, False)
-    return config
+    return cifar10("vgg16_bn", arm)

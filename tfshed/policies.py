@@ -17,7 +17,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
+from tfshed._backend import to_numpy
 from tfshed.config import PruningConfig
 from tfshed.granularity import Axes
 from tfshed.group import Kernel
@@ -272,6 +274,24 @@ def choose(
             Choice(candidate.kernel.path, type(candidate.owner).__name__, shape, pruned, reason)
         )
     return found, chosen, rows
+
+
+def check_some(model: Any, rows: list[Choice]) -> None:
+    """Raises ValueError if nothing of a model is to be pruned, saying why."""
+    if not any(row.pruned for row in rows):
+        left = "; ".join(f"{r.path}: {r.reason}" for r in rows) or "the model has no kernels"
+        raise ValueError(f"model: expected a kernel to prune in {model.name}, found none: {left}")
+
+
+def check_finite(found: list[Candidate], rows: list[Choice]) -> None:
+    """Raises ValueError if a kernel that is to be pruned holds NaN or infinity."""
+    bad = [
+        row.path
+        for c, row in zip(found, rows)
+        if row.pruned and not np.isfinite(to_numpy(c.kernel.variable).astype("float32")).all()
+    ]
+    if bad:
+        raise ValueError(f"to_prune: expected finite weights, received NaN or infinity in {bad}")
 
 
 def _fitness(candidate: Candidate, config: PruningConfig) -> tuple[bool, str]:

@@ -6,17 +6,23 @@ import logging
 from typing import Any
 
 import keras
-import numpy as np
 
 from tfshed import criteria
-from tfshed._backend import to_numpy
 from tfshed.cloning import can_clone, clone
 from tfshed.config import PruningConfig
 from tfshed.declarations import check_layer, declaring
 from tfshed.dispatch import is_tf_keras
 from tfshed.granularity import Block, Granularity, NxM
 from tfshed.optimizer import pruning_optimizer
-from tfshed.policies import Candidate, Choice, PruningPolicy, Selection, candidates, choose
+from tfshed.policies import (
+    Candidate,
+    PruningPolicy,
+    Selection,
+    candidates,
+    check_finite,
+    check_some,
+    choose,
+)
 from tfshed.regularization import SelectiveWeightDecay
 from tfshed.schedules import ConstantSparsity
 from tfshed.wrapper import PruneLowMagnitude
@@ -139,7 +145,7 @@ def _wrap_layers(
     for layer in layers:
         if layer.built:
             found, chosen, rows = choose(layer, config, selection, explicit=True)
-            check_finite(layer, rows)
+            check_finite(found, rows)
             seen += found
             wanted |= {id(found[i].kernel.variable) for i in chosen}
         elif selection.rules:
@@ -239,12 +245,8 @@ def _prune_model(model: Any, config: PruningConfig, selection: Selection) -> Any
     if model.built:
         found, chosen, rows = choose(model, config, selection)
         selection.check_used(found)
-        if not chosen:
-            left = "; ".join(f"{r.path}: {r.reason}" for r in rows) or "the model has no kernels"
-            raise ValueError(
-                f"to_prune: expected a kernel to prune in {model.name}, found none: {left}"
-            )
-        check_finite(model, rows)
+        check_some(model, rows)
+        check_finite(found, rows)
     if model in declared or (
         model.built and all(id(found[i].kernel.variable) in old for i in chosen)
     ):
@@ -294,16 +296,3 @@ def _has_something_to_prune(model: Any) -> bool:
         or any(kernel.variable.trainable for kernel in layer.chosen_kernels())
         for layer in declaring(model)
     )
-
-
-def check_finite(model: Any, rows: list[Choice]) -> None:
-    """Raises ValueError if a kernel that is to be pruned holds NaN or infinity."""
-    pruned = {r.path for r in rows if r.pruned}
-    bad = [
-        c.kernel.path
-        for c in candidates(model)
-        if c.kernel.path in pruned
-        and not np.isfinite(to_numpy(c.kernel.variable).astype("float32")).all()
-    ]
-    if bad:
-        raise ValueError(f"to_prune: expected finite weights, received NaN or infinity in {bad}")

@@ -13,8 +13,7 @@ from tfshed._backend import to_numpy
 from tfshed.config import PruningConfig
 from tfshed.granularity import Granularity
 from tfshed.group import PruningGroup
-from tfshed.policies import Selection, candidates, choose
-from tfshed.prune import check_finite
+from tfshed.policies import Selection, candidates, check_finite, check_some, choose
 from tfshed.schedules import OneShot
 
 
@@ -63,10 +62,8 @@ def sparsify(
     selection = Selection(select)
     found, chosen, rows = choose(model, config, selection)
     selection.check_used(candidates(model))
-    if not chosen:
-        left = "; ".join(f"{r.path}: {r.reason}" for r in rows) or "it has no kernels"
-        raise ValueError(f"model: expected a kernel to prune in {model.name}, found none: {left}")
-    check_finite(model, rows)
+    check_some(model, rows)
+    check_finite(found, rows)
     group = PruningGroup(config, [found[i].kernel for i in chosen])
     weights = [ops.convert_to_tensor(to_numpy(k.variable)) for k in group.kernels]
     axes = [k.axes for k in group.kernels]

@@ -6,11 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from tfshed._backend import to_numpy
 from tfshed.config import PruningConfig
-from tfshed.policies import Candidate, Choice, Selection
+from tfshed.policies import Candidate, Selection, check_finite, check_some
 from tfshed.tfmot._real import prune_registry, pruning_wrapper, tf_keras
 from tfshed.tfmot.kernels import candidates, choose
 from tfshed.tfmot.training import bind, hook_of, wrappers_of
@@ -56,7 +53,7 @@ def _wrap_layers(
     for layer in layers:
         if candidates(layer):
             found, chosen, rows = choose(layer, config, selection, explicit=True)
-            _check_finite(found, rows)
+            check_finite(found, rows)
             seen += found
             wanted |= {id(found[i].kernel.variable) for i in chosen}
         elif selection.rules and not layer.built:
@@ -108,12 +105,8 @@ def _prune_model(model: Any, config: PruningConfig, selection: Selection) -> Any
         )
     found, chosen, rows = choose(model, config, selection)
     selection.check_used(found)
-    if not chosen:
-        left = "; ".join(f"{r.path}: {r.reason}" for r in rows) or "the model has no kernels"
-        raise ValueError(
-            f"to_prune: expected a kernel to prune in {model.name}, found none: {left}"
-        )
-    _check_finite(found, rows)
+    check_some(model, rows)
+    check_finite(found, rows)
     old = {id(c.kernel.variable) for w in wrappers_of(model) for c in candidates(w)}
     if all(id(found[i].kernel.variable) in old for i in chosen):
         raise ValueError(
@@ -140,16 +133,6 @@ def _bind_when_trained(model: Any) -> None:
         return make(*args, **kwargs)
 
     object.__setattr__(model, "make_train_function", bound)
-
-
-def _check_finite(found: list[Candidate], rows: list[Choice]) -> None:
-    bad = [
-        row.path
-        for c, row in zip(found, rows)
-        if row.pruned and not np.isfinite(to_numpy(c.kernel.variable).astype("float32")).all()
-    ]
-    if bad:
-        raise ValueError(f"to_prune: expected finite weights, received NaN or infinity in {bad}")
 
 
 def _can_clone(model: Any) -> bool:

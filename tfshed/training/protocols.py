@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tfshed.training.recipe import recipe
+
+CIFAR10_ARMS = ("lrw", "ft", "gradual", "gradual_momentum0")
+
 
 def imagenet_pruning(config: Any, momentum: float = 0.9) -> None:
     """Pruning on ImageNet as Azarian & Porikli 2021 did it (sections 3.1 and 3.2).
@@ -68,3 +72,30 @@ def one_shot_retraining(config: Any, way: str, epochs: int, keep: float) -> None
         rate.rates, rate.milestones = last.rates[len(last.milestones) - len(ahead) :], ahead
     else:
         raise ValueError(f'way: expected "ft" or "lrw", received {way!r}')
+
+
+def cifar10(model: str, arm: str) -> Any:
+    """The recipe of a net on CIFAR-10: training as Renda et al., pruning in one of four ways.
+
+    Args:
+        model: its name.
+        arm: "lrw" or "ft": one-shot to keep-ratio .2097 and 30 epochs of retraining; "gradual" or
+            "gradual_momentum0": exponential schedule over 35 epochs at rate 1e-2, with shedding.
+
+    Raises:
+        ValueError: another arm.
+    """
+    if arm not in CIFAR10_ARMS:
+        raise ValueError(f"arm: expected one of {', '.join(CIFAR10_ARMS)}, received {arm!r}")
+    config = recipe()
+    config.model.name = model
+    cifar10_renda(config)
+    if arm in ("lrw", "ft"):
+        one_shot_retraining(config, arm, epochs=30, keep=0.2097)
+        return config
+    prune = config.prune
+    prune.epochs, prune.schedule, prune.sparsity, prune.time_constant = 35, "exponential", 0.85, 3.0
+    # 391 steps an epoch where ImageNet has 10,009: about as many updates an epoch.
+    prune.frequency = 4
+    prune.momentum, prune.nesterov = (0.9, True) if arm == "gradual" else (0.0, False)
+    return config

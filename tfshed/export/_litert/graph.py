@@ -85,7 +85,8 @@ def uses(model: Any) -> list[Use]:
             op = kind(model, operator)
             if op not in WEIGHTS:
                 continue
-            index, unpacking = int(operator.inputs[WEIGHTS[op]]), []
+            index = int(operator.inputs[WEIGHTS[op]])
+            unpacking: list[str] = []
             while index in producers and kind(model, producers[index]) in UNPACKING:
                 unpacking.insert(0, kind(model, producers[index]))
                 index = int(producers[index].inputs[0])
