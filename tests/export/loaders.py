@@ -129,9 +129,10 @@ def c_api(path, x):
         name, index = tensor.name.split(":")
         return Output(library.TF_GraphOperationByName(graph, name.encode()), int(index))
 
-    x = np.ascontiguousarray(x, "float32")
     sizes = (ctypes.c_int64 * x.ndim)(*x.shape)
-    tensor = pointer(library.TF_AllocateTensor(1, sizes, x.ndim, ctypes.c_size_t(x.nbytes)))
+    tensor = pointer(
+        library.TF_AllocateTensor(given.dtype, sizes, x.ndim, ctypes.c_size_t(x.nbytes))
+    )
     ctypes.memmove(library.TF_TensorData(tensor), x.ctypes.data, x.nbytes)
     inputs, outputs = (pointer * 1)(tensor), (pointer * 1)()
     a, b = end(given), end(wanted)

@@ -8,6 +8,9 @@ import numpy as np
 
 from tfshed.export._coding import Coded
 
+# The most axes that an array may have.
+AXES = 8
+
 
 class Layout(NamedTuple):
     """What tells one way to decode from another: as `Coded` says, with the array's own kind."""
@@ -17,7 +20,6 @@ class Layout(NamedTuple):
     gap: int
     steps: int
     dtype: str
-    rank: int
 
     @property
     def streams(self) -> int:
@@ -29,11 +31,11 @@ class Layout(NamedTuple):
 def describe(coded: Coded, array: np.ndarray, offset: int) -> tuple[Layout, tuple[int, ...]]:
     """How `array`, now `coded` with its streams from `offset` on, is decoded: `decode`'s arguments.
 
-    The numbers are: values, exponents in a byte, the array's shape, three for every `Step`, and
-    the offset and length of every stream.
+    The numbers are: values, exponents in a byte, how many axes the array has, its shape and what
+    is free up to `AXES`, three for every `Step`, and the offset and length of every stream.
     """
-    form = Layout(coded.kind, coded.item, coded.gap, len(coded.steps), array.dtype.name, array.ndim)
-    row = [coded.values, coded.digits, *array.shape]
+    form = Layout(coded.kind, coded.item, coded.gap, len(coded.steps), array.dtype.name)
+    row = [coded.values, coded.digits, array.ndim, *array.shape, *[0] * (AXES - array.ndim)]
     for step in coded.steps:
         row += [step.inner, step.size, step.full]
     for stream in coded.streams:
@@ -46,11 +48,13 @@ def decode(form: Layout, row: Any, data: Any) -> Any:
     """Returns the array in `data`, a scalar string tensor, that `describe` described."""
     import tensorflow as tf
 
-    numbers = tf.unstack(row, 2 + form.rank + 3 * form.steps + 2 * form.streams)
-    values, digits = numbers[:2]
-    shape = numbers[2 : 2 + form.rank]
-    blocks = numbers[2 + form.rank : 2 + form.rank + 3 * form.steps]
-    where = iter(numbers[2 + form.rank + 3 * form.steps :])
+    fixed = 3 + AXES
+    numbers = tf.unstack(row, fixed + 3 * form.steps + 2 * form.streams)
+    values, digits, axes = numbers[:3]
+    # Arrays with few axes and with many are decoded alike: how many is known then only.
+    shape = row[3 : 3 + axes]
+    blocks = numbers[fixed : fixed + 3 * form.steps]
+    where = iter(numbers[fixed + 3 * form.steps :])
 
     def stream(dtype: Any) -> Any:
         packed = tf.strings.substr(data, next(where), next(where))

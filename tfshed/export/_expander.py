@@ -92,10 +92,7 @@ def _decoded(layout: Layout, parts: list[Part], data: Any) -> list[Any]:
     rows = tf.constant([part.row for part in parts], tf.int64)
     if len(parts) == 1:
         return [decode(layout, rows[0], data)]
-    shape = tf.fill([layout.rank], -1)
-    arrays = tf.TensorArray(
-        layout.dtype, len(parts), element_shape=[None] * layout.rank, infer_shape=False
-    )
+    arrays = tf.TensorArray(layout.dtype, len(parts), element_shape=None, infer_shape=False)
 
     def step(i: Any, arrays: Any) -> tuple[Any, Any]:
         return i + 1, arrays.write(i, decode(layout, rows[i], data))
@@ -103,9 +100,10 @@ def _decoded(layout: Layout, parts: list[Part], data: Any) -> list[Any]:
     _, arrays = tf.while_loop(
         lambda i, _: i < len(parts), step, (0, arrays), parallel_iterations=PARALLEL
     )
+    any_shape = tf.constant(-1)
     return [
         tf.raw_ops.TensorListGetItem(
-            input_handle=arrays.flow, index=i, element_shape=shape, element_dtype=layout.dtype
+            input_handle=arrays.flow, index=i, element_shape=any_shape, element_dtype=layout.dtype
         )
         for i in range(len(parts))
     ]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfshed.export._coding import encode
-from tfshed.export._decoding import Layout, describe
+from tfshed.export._decoding import AXES, Layout, describe
 
 VALUES = ("float32", "bfloat16", "float16", "int8")
 # Variables with fewer elements are coded together, as one vector: an operation for each of many
@@ -55,7 +55,8 @@ def packable(variable: Any) -> bool:
     dtype = variable.dtype
     numeric = dtype.is_floating or dtype.is_integer or dtype.is_bool
     whole = numeric and dtype.size in (1, 2, 4, 8) and "int4" not in dtype.name
-    return whole and variable.shape.is_fully_defined() and variable.shape.num_elements() < 2**31
+    known = variable.shape.is_fully_defined() and variable.shape.rank <= AXES
+    return whole and known and variable.shape.num_elements() < 2**31
 
 
 def is_kernel(variable: Any) -> bool:
