@@ -21,7 +21,9 @@ def small_model():
     model = models.resnet(8, input_shape=(8, 8, 1), width=4, seed=0)
     random = np.random.default_rng(0)
     for variable in model.non_trainable_variables:
-        variable.assign(random.uniform(0.5, 1.5, variable.shape))
+        # Means on both sides of zero: else ReLU may leave nothing to compare.
+        low = -0.5 if variable.name == "moving_mean" else 0.5
+        variable.assign(random.uniform(low, low + 1.0, variable.shape))
     outputs = keras.layers.Dropout(0.5, seed=1)(model.output)
     return keras.Model(model.input, outputs)
 
