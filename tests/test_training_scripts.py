@@ -133,3 +133,14 @@ def test_wrong_input_is_one_line_and_exit_code_2(script, tmp_path, words, said):
     # absl has an exit code of its own for its own flags.
     assert code in (1, 2) and said in err and "Traceback" not in err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_file_with_code_in_it_is_not_run(script, tmp_path):
+    import keras
+
+    net = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x)])
+    net.save(tmp_path / "hostile.keras")
+    code, _, err = script(
+        "export", f"--model={tmp_path / 'hostile.keras'}", f"--output={tmp_path / 'out'}"
+    )
+    assert code == 2 and "Lambda" in err and not (tmp_path / "out").exists()
