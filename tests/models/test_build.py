@@ -87,7 +87,7 @@ def test_every_network(name, shape, classes, parameters):
 
 def test_the_names_are_all_tested():
     assert set(models.names()) >= {"resnet20", "resnet56", "resnet110", "vgg16", "convnext_tiny"}
-    assert len(models.names()) == 14
+    assert len(models.names()) == 15
 
 
 @backend
