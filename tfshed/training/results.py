@@ -9,6 +9,7 @@ import numpy as np
 from tfshed._backend import to_numpy
 from tfshed.optimizer import pruning_optimizer
 from tfshed.policies import candidates
+from tfshed.training.objects import schedule
 
 
 def results(
@@ -58,10 +59,8 @@ def results(
 
 def run_updates(run: Any) -> int:
     """How many pruning updates the schedule has within the run."""
-    from tfshed.training.objects import schedule
-
-    found = schedule(run.phase, run.steps_per_epoch)
-    return sum(bool(found(step)[0]) for step in range(run.total_steps + 1))
+    due, _ = schedule(run.phase, run.steps_per_epoch)(np.arange(run.total_steps + 1))
+    return int(np.count_nonzero(due))
 
 
 def results_table(found: dict[str, Any]) -> str:

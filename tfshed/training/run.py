@@ -137,9 +137,10 @@ class Run:
                 f"replicas, received {batch}. The nearest is "
                 f"{max(1, batch // replicas) * replicas}."
             )
-        if self.config.prune.evaluate_updates and self.spread.worker_count > 1:
+        if self.config.prune.evaluate_updates and replicas > 1:
             raise ValueError(
-                "config.prune.evaluate_updates: expected False with several workers, received True"
+                "config.prune.evaluate_updates: expected False on more than one device, where "
+                "Keras cannot evaluate in the middle of an epoch; received True"
             )
 
     def _model(self) -> Any:
