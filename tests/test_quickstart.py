@@ -85,6 +85,7 @@ def test_the_saved_model_has_the_zeros_and_the_outputs(first):
     assert zeros == pytest.approx(outcome["sparsity"])
 
 
+@pytest.mark.slow
 def test_goes_on_with_what_is_finished(first):
     path, _ = first
     kept = path / "seed0" / "GMP-momentum-0" / "result.json"

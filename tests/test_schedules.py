@@ -86,7 +86,13 @@ def numpy_array(schedule, steps):
 
 
 FRAMEWORKS = [numpy_array, tf_function, tf_xla, jax_jit, torch_eager, torch_compile]
-frameworks = pytest.mark.parametrize("call", FRAMEWORKS, ids=lambda call: call.__name__)
+
+
+frameworks = pytest.mark.parametrize(
+    "call",
+    [*FRAMEWORKS[:-1], pytest.param(torch_compile, marks=pytest.mark.slow)],
+    ids=lambda call: call.__name__,
+)
 quick = pytest.mark.parametrize(
     "call", [numpy_array, tf_function, jax_jit, torch_eager], ids=lambda call: call.__name__
 )

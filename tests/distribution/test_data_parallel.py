@@ -19,6 +19,7 @@ from tests.nets import BACKEND
     BACKEND != "tensorflow" or importlib.util.find_spec("jax") is None,
     reason="once is enough, where JAX is",
 )
+@pytest.mark.slow
 def test_two_devices_prune_as_one():
     """In a process of its own: a JAX that runs cannot be given more devices."""
     root = Path(__file__).resolve().parents[2]

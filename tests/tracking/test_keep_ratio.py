@@ -500,6 +500,7 @@ def test_a_model_built_in_its_first_step_is_followed_too() -> None:
     assert [row["step"] for row in keep.history] == [2, 5, 8, 10]
 
 
+@pytest.mark.slow
 def test_mirrored_replicas_count_once() -> None:
     if keras.backend.backend() != "tensorflow":
         pytest.skip("tf.distribute")
