@@ -30,6 +30,16 @@ def check_layer(to_prune: Any) -> None:
     )
 
 
+def check_stripped(model: Any, caller: str) -> None:
+    """Raises ValueError for a model with pruning wrappers in it."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, PruneLowMagnitude):
+            raise ValueError(
+                f"{caller}: expected a model without pruning wrappers, received {layer.name!r}. "
+                "Call tfshed.strip_pruning(model) first."
+            )
+
+
 def declarations(model: Any) -> Iterator[tuple[PruningConfig, list[Kernel]]]:
     """What `prune_low_magnitude` declared in a model, layer or list: configs with their kernels.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+
+from tfshed.near_miss import near_miss
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -285,6 +286,5 @@ def _shard(batch_size: int, shard: Any) -> None:
 def _choice(name: str, value: Any, known: tuple[str, ...]) -> None:
     if value in known:
         return
-    near = difflib.get_close_matches(str(value), known, 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = near_miss(str(value), known)
     raise ValueError(f"{name}: expected one of {', '.join(known)}, received {value!r}.{hint}")

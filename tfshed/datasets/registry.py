@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import dataclass
 
 import numpy as np
 
 from tfshed.datasets.image_data import ImageData
+from tfshed.near_miss import near_miss
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,7 @@ def load(
 
         return load_prepared(name, data_dir, image_size, cache)
     known = ["digits", *PREPARED, *(f"{kind}:PATH" for kind in PATHS)]
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = near_miss(name, known)
     raise ValueError(f"name: expected one of {', '.join(known)}, received {name!r}.{hint}")
 
 

@@ -12,12 +12,12 @@ import keras
 import numpy as np
 
 from tfshed._backend import to_numpy
+from tfshed.declarations import check_stripped
 from tfshed.export._report import layers
 from tfshed.export._report.result import Report
 from tfshed.export._report.runtimes import verdicts, xnnpack_conditions
 from tfshed.export._report.sizes import FORMATS, sizes
 from tfshed.tables import replace_file
-from tfshed.wrapper import PruneLowMagnitude
 
 __all__ = ["Report", "report"]
 
@@ -140,9 +140,4 @@ def _check(model: Any) -> None:
             f"report: expected a built model, received {model.name!r} without weights. Call it on "
             "a batch or give it a keras.Input first."
         )
-    for layer in model._flatten_layers():
-        if isinstance(layer, PruneLowMagnitude):
-            raise ValueError(
-                f"report: expected a model without pruning wrappers, received {layer.name!r}. "
-                "Call tfshed.strip_pruning(model) first."
-            )
+    check_stripped(model, "report")

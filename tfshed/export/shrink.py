@@ -8,13 +8,13 @@ import keras
 import numpy as np
 
 from tfshed.cloning import can_clone
+from tfshed.declarations import check_stripped
 from tfshed.export._shrink.rebuild import rebuild
 from tfshed.export._shrink.report import Left, Row, ShrinkReport, report
 from tfshed.export._shrink.rules import RULES
 from tfshed.export._shrink.solve import solve
 from tfshed.export._shrink.trace import trace
 from tfshed.export._signature import BATCH, OPEN_DIMENSION
-from tfshed.wrapper import PruneLowMagnitude
 
 __all__ = ["Left", "Row", "ShrinkReport", "Shrunk", "shrink"]
 
@@ -95,12 +95,7 @@ def _functional(model: Any) -> Any:
             f"shrink: expected a built model, received {model.name!r} without weights. Give it a "
             "keras.Input, or call it once."
         )
-    for layer in model._flatten_layers():
-        if isinstance(layer, PruneLowMagnitude):
-            raise ValueError(
-                f"shrink: expected a model without pruning wrappers, received {layer.name!r}. "
-                "Call tfshed.strip_pruning(model) first."
-            )
+    check_stripped(model, "shrink")
     return functional
 
 

@@ -6,7 +6,6 @@ type, is an error at once. A file in `configs/` starts from `recipe()` and sets 
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from tfshed.datasets import AUGMENTATIONS
+from tfshed.near_miss import near_miss
 
 PHASES = ("train", "prune")
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
@@ -210,17 +210,6 @@ def _same_fields(wanted: ConfigDict, given: Any, path: str) -> None:
             raise ValueError(f"{path}.{name}: expected this field, and it is not there")
         if isinstance(wanted[name], ConfigDict):
             _same_fields(wanted[name], given[name], f"{path}.{name}")
-
-
-def near_miss(name: str, names: Sequence[str]) -> str:
-    """A question that names what may have been meant; empty if nothing is near.
-
-    Example:
-        >>> near_miss("momentm", ["momentum", "epochs"])
-        " Did you mean 'momentum'?"
-    """
-    found = difflib.get_close_matches(name, list(names), n=1)
-    return f" Did you mean {found[0]!r}?" if found else ""
 
 
 def _choice(path: str, value: str, choices: Sequence[str]) -> None:
