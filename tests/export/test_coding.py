@@ -36,12 +36,14 @@ DTYPES = ["float32", "float16", "float64", "int8", "uint8", "int32", "int64", "u
     ),
     st.floats(0, 1),
     st.integers(0, 99),
+    st.sampled_from([None, 0, 1, 2]),
 )
 @settings(max_examples=60, deadline=None)
-def test_every_bit_comes_back(array, density, seed):
+def test_every_bit_comes_back(array, density, seed, alike):
     kept = np.random.default_rng(seed).random(array.shape) < density
     array = np.where(kept, array, array.dtype.type(0))
-    _, received = there_and_back(array)
+    coded, received = there_and_back(array, alike=alike)
+    assert coded.gap or alike is None
     assert (received.dtype, received.shape) == (array.dtype, array.shape)
     np.testing.assert_array_equal(positive_zeros(received), positive_zeros(array))
 
@@ -71,6 +73,16 @@ def test_blocks_are_found(blocks):
     np.testing.assert_array_equal(received, array)
     assert sorted(s.size for s in coded.steps) == sorted(b for b in blocks if b > 1)
     assert coded.values == np.count_nonzero(array)
+
+
+@pytest.mark.parametrize("alike", [0, 1, 2])
+def test_a_full_array_is_read_back_like_sparse_ones(alike):
+    array = np.random.default_rng(0).standard_normal((40, 250)).astype("float32")
+    coded, received = there_and_back(array, alike=alike)
+    np.testing.assert_array_equal(received, array)
+    assert (coded.gap, len(coded.steps), coded.values) == (1, alike, array.size)
+    size = sum(map(len, coded.streams))
+    assert size < sum(map(len, encode(array).streams)) + 60  # distances are nothing but zeros
 
 
 def test_single_weights_are_not_taken_for_blocks():

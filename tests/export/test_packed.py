@@ -7,11 +7,13 @@ import logging
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 import tfshed
 from tests.export.loaders import LOADERS, c_api, load, session
@@ -202,6 +204,33 @@ def test_the_same_model_gives_the_same_bytes(tmp_path):
     for file in sorted(p.relative_to(a) for p in a.rglob("*") if p.is_file()):
         if file.name != "fingerprint.pb":  # TensorFlow puts a random number into it
             assert (a / file).read_bytes() == (b / file).read_bytes(), file
+
+
+@pytest.mark.parametrize("block", [1, 4])
+def test_all_floats_are_read_back_by_one_loop(tmp_path, block):
+    """Biases and BatchNorm too: what TensorFlow prepares for a loop takes longer than running it."""
+    model = sparse_model()
+    if block > 1:
+        granularity = tfshed.Block(block, 1)
+        model = tfshed.sparsify(model, 0.9, scope="layer", granularity=granularity)
+    path = export.saved_model(model, tmp_path / "model")
+    graph = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    (meta,) = graph.meta_graphs
+    functions = {f.signature.name: f for f in meta.graph_def.library.function}
+    (initializer,) = (f for name, f in functions.items() if "initializer" in name)
+    operations = Counter(node.op for node in initializer.node_def)
+    assert operations["StatelessWhile"] == 1
+    assert operations["DecodeCompressed"] == 0
+    assert operations["AssignVariableOp"] == len(model.variables)
+    # The signature calls the forward pass itself, and what fills the variables is no choice.
+    assert sum("serving_default" in name for name in functions) == 0
+    kinds = {
+        child.local_name: meta.object_graph_def.nodes[child.node_id].WhichOneof("kind")
+        for node in meta.object_graph_def.nodes
+        if node.HasField("resource")
+        for child in node.children
+    }
+    assert kinds["_initialize"] == "bare_concrete_function"
 
 
 def test_the_model_is_left_as_it_was(tmp_path):

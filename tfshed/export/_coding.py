@@ -62,30 +62,32 @@ class Coded:
     streams: tuple[bytes, ...]
 
 
-def encode(array: np.ndarray, *, mantissa_bytes: int = 3) -> Coded:
+def encode(array: np.ndarray, *, mantissa_bytes: int = 3, alike: int | None = None) -> Coded:
     """Codes an array of numbers of 1, 2, 4 or 8 bytes and fewer than 2^31 elements.
 
     Args:
         array: any shape and strides.
         mantissa_bytes: of a float32's three, 3 (default) keeps all; 1 leaves what a bfloat16
             holds and cuts the rest off: round before.
+        alike: how many steps to give to an array without zeros, none of which does anything, and
+            distances, so that sparse arrays' operations read it back, too. Default: neither.
 
     >>> coded = encode(np.eye(64, dtype="float32"))
     >>> coded.kind, coded.values, sum(len(stream) for stream in coded.streams) < 150
     ('split', 64, True)
     """
-    floats = array.dtype.kind == "f" or array.dtype.name == "bfloat16"
-    bits = np.ascontiguousarray(array).reshape(-1).view(f"<u{array.dtype.itemsize}")
-    # By the bits: where denormals count as zeros, a comparison of floats would lose them.
-    magnitude = bits << bits.dtype.type(1) if floats else bits
-    kept = (magnitude != 0).reshape(array.shape)
+    bits, kept = _kept(array)
     streams: list[np.ndarray] = []
     steps: tuple[Step, ...] = ()
     gap = 0
-    if np.count_nonzero(kept) > (1 - MINIMUM_SPARSITY) * kept.size:
+    full = _mostly(kept)
+    if full and alike is None:
         values = np.where(kept.reshape(-1), bits, bits.dtype.type(0))
     else:
-        steps, mask = _blocks(kept)
+        if full:
+            steps, mask = (Step(1, 1, 1),) * (alike or 0), np.ones(kept.size, bool)
+        else:
+            steps, mask = _blocks(kept)
         gaps, places = _distances(mask)
         streams, gap = [gaps], gaps.dtype.itemsize
         elements = _elements(places, steps)
@@ -101,6 +103,24 @@ def encode(array: np.ndarray, *, mantissa_bytes: int = 3) -> Coded:
         streams += list(np.ascontiguousarray(values).view("u1").reshape(-1, item).T)
     compressed = tuple(compress(stream) for stream in streams)
     return Coded(kind, item, gap, bits.size, values.size, digits, steps, compressed)
+
+
+def is_full(array: np.ndarray) -> bool:
+    """Whether it is coded as an array without zeros."""
+    return _mostly(_kept(array)[1])
+
+
+def _kept(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The bits of its numbers, in a row, and which numbers are not zero, in its shape."""
+    floats = array.dtype.kind == "f" or array.dtype.name == "bfloat16"
+    bits = np.ascontiguousarray(array).reshape(-1).view(f"<u{array.dtype.itemsize}")
+    # By the bits: where denormals count as zeros, a comparison of floats would lose them.
+    magnitude = bits << bits.dtype.type(1) if floats else bits
+    return bits, (magnitude != 0).reshape(array.shape)
+
+
+def _mostly(kept: np.ndarray) -> bool:
+    return bool(np.count_nonzero(kept) > (1 - MINIMUM_SPARSITY) * kept.size)
 
 
 def compress(array: np.ndarray) -> bytes:

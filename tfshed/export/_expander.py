@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 from tfshed.export._decoding import Layout, decode
@@ -72,11 +73,7 @@ def _assignments(variables: list[Any], file: File, data: Any) -> Iterator[Any]:
                 array = tf.cast(array, targets[0].dtype)  # from a lossy one
                 pieces = [array if part.scale is None else array * part.scale]
             else:
-                pieces = tf.split(array, [target.shape.num_elements() for target in targets])
-                pieces = [
-                    piece if target.shape.rank == 1 else tf.reshape(piece, target.shape)
-                    for target, piece in zip(targets, pieces, strict=True)
-                ]
+                pieces = _pieces(array, [target.shape for target in targets])
             for target, value in zip(targets, pieces, strict=True):
                 yield tf.raw_ops.AssignVariableOp(resource=target.handle, value=value)
 
@@ -101,12 +98,29 @@ def _decoded(layout: Layout, parts: list[Part], data: Any) -> list[Any]:
         lambda i, _: i < len(parts), step, (0, arrays), parallel_iterations=PARALLEL
     )
     any_shape = tf.constant(-1)
-    return [
-        tf.raw_ops.TensorListGetItem(
-            input_handle=arrays.flow, index=i, element_shape=any_shape, element_dtype=layout.dtype
+    last, pieces = arrays.flow, []
+    for _ in parts:  # from the end on: to take one by its number needs a constant for each
+        last, piece = tf.raw_ops.TensorListPopBack(
+            input_handle=last, element_shape=any_shape, element_dtype=layout.dtype
         )
-        for i in range(len(parts))
-    ]
+        pieces.append(piece)
+    return pieces[::-1]
+
+
+def _pieces(vector: Any, shapes: list[Any]) -> list[Any]:
+    """Cuts a vector into tensors; those alike in all axes but the first by one operation."""
+    import tensorflow as tf
+
+    groups = [list(g) for _, g in groupby(shapes, key=lambda s: (s.rank, tuple(s[1:])))]
+    sizes = [sum(shape.num_elements() for shape in group) for group in groups]
+    pieces: list[Any] = []
+    for group, rows in zip(groups, tf.split(vector, sizes), strict=True):
+        if group[0].rank == 0:
+            pieces += tf.unstack(rows, len(group))
+        else:
+            rows = tf.reshape(rows, [-1, *group[0][1:]])
+            pieces += tf.split(rows, [shape[0] for shape in group])
+    return pieces
 
 
 @contextmanager

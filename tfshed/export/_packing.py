@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfshed.export._coding import encode
+from tfshed.export._coding import encode, is_full
 from tfshed.export._decoding import AXES, Layout, describe
 
 VALUES = ("float32", "bfloat16", "float16", "int8")
@@ -18,6 +19,8 @@ VALUES = ("float32", "bfloat16", "float16", "int8")
 OWN = 4096
 # A file is read and expanded as a whole, one after the other: this bounds what that takes.
 FILE_BYTES = 1 << 26
+# Arrays without zeros are few below this share of all numbers.
+SPARED = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,8 +119,16 @@ def pack(variables: list[Any], values: str, folder: Path) -> Iterator[File]:
     parts: list[Part] = []
     streams: list[bytes] = []
     size = index = 0
-    for positions, array, scale, mantissa in _arrays(variables, values):
-        coded = encode(array, mantissa_bytes=mantissa)
+    usual: Counter[int] = Counter()
+    full = {i for i, variable in enumerate(variables) if is_full(variable.numpy())}
+    sizes = [variable.shape.num_elements() for variable in variables]
+    few = sum(sizes[i] for i in full) < SPARED * sum(sizes)
+    for positions, array, scale, mantissa in _arrays(variables, values, full):
+        # Few numbers are read back like the others even if that takes a little longer: to
+        # prepare operations of their own takes TensorFlow more.
+        alike = usual.most_common(1)[0][0] if usual and few else None
+        coded = encode(array, mantissa_bytes=mantissa, alike=alike)
+        usual.update([len(coded.steps)] if coded.gap else [])
         parts.append(Part(positions, *describe(coded, array, size), scale))
         streams += coded.streams
         size += sum(len(stream) for stream in coded.streams)
@@ -128,10 +139,11 @@ def pack(variables: list[Any], values: str, folder: Path) -> Iterator[File]:
         yield _write(folder / f"weights_{index}.tfshed", streams, parts)
 
 
-def _arrays(variables: list[Any], values: str) -> Iterator[tuple]:
+def _arrays(variables: list[Any], values: str, last: set[int]) -> Iterator[tuple]:
     """What is coded as one array: positions, the array, scales, bytes of the mantissa."""
     together: dict[str, list[int]] = {}
-    for position, variable in enumerate(variables):
+    for position in sorted(range(len(variables)), key=lambda i: i in last):
+        variable = variables[position]
         lossy = values != "float32" and is_kernel(variable)
         if not lossy and variable.shape.num_elements() < OWN:
             together.setdefault(variable.dtype.name, []).append(position)
@@ -144,6 +156,8 @@ def _arrays(variables: list[Any], values: str) -> Iterator[tuple]:
                 raise ValueError(f"export: {variable.name}: expected {error}.") from None
         yield (position,), array, scale, 1 if lossy and values == "bfloat16" else 3
     for positions in together.values():
+        # What has the same shape but for the first axis is cut apart together.
+        positions.sort(key=lambda i: (variables[i].shape.rank, tuple(variables[i].shape[1:]), i))
         arrays = [variables[position].numpy() for position in positions]
         one = arrays[0] if len(arrays) == 1 else np.concatenate([a.reshape(-1) for a in arrays])
         yield tuple(positions), one, None, 3

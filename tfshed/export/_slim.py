@@ -2,7 +2,8 @@
 
 TensorFlow writes the forward pass once for callers and once more for the signature's own call,
 and names functions by a counter that runs through the process. Here equal functions become one,
-nodes that nothing leads to go, and the same model gives the same bytes whenever it is written.
+functions that only call another go, nodes that nothing leads to go too, and the same model gives
+the same bytes whenever it is written.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ def slim(folder: Path, hidden: tuple[str, ...] = ()) -> None:
     saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     for meta in saved.meta_graphs:
         _order(meta.graph_def.library)
+        _shortcut(meta)
         while _merge_equal(meta):  # what calls equal functions is equal only then
             pass
         _drop_unreached(meta)
@@ -37,6 +39,7 @@ def slim(folder: Path, hidden: tuple[str, ...] = ()) -> None:
         for function in meta.graph_def.library.function:
             _shorten(function, function.signature.name in meta.object_graph_def.concrete_functions)
         _hide(meta.object_graph_def, hidden)
+        _call_directly(meta.object_graph_def)
     path.write_bytes(saved.SerializeToString(deterministic=True))
     fingerprinting_utils.write_fingerprint(str(folder))
 
@@ -63,6 +66,40 @@ def _merge_equal(meta: Any) -> bool:
     _keep(library.function, [f for f in library.function if f.signature.name not in renamed])
     _rename(meta, lambda name: renamed.get(name, name))
     return bool(renamed)
+
+
+def _shortcut(meta: Any) -> None:
+    """Drops functions that only call another one with what they get and return what it does."""
+    library = meta.graph_def.library
+    known = set(meta.object_graph_def.concrete_functions)
+    known |= {gradient.function_name for gradient in library.gradient}
+    callee = {f.signature.name: _only_calls(f) for f in library.function}
+    instead = {name: target for name, target in callee.items() if target and name not in known}
+
+    def new(name: str) -> str:
+        while name in instead:
+            name = instead[name]
+        return name
+
+    _keep(library.function, [f for f in library.function if f.signature.name not in instead])
+    _rename(meta, new)
+
+
+def _only_calls(function: Any) -> str | None:
+    """The function that this one hands its arguments and results through to, if it does only so."""
+    others = {n.name: n for n in function.node_def if n.op in ("Identity", "NoOp")}
+    calls = [n for n in function.node_def if n.name not in others]
+    if len(calls) != 1 or not calls[0].op.endswith("PartitionedCall"):
+        return None
+    call, arguments = calls[0], [arg.name for arg in function.signature.input_arg]
+    results = []
+    for arg in function.signature.output_arg:
+        source = function.ret[arg.name]
+        while _node(source) in others:
+            source = others[_node(source)].input[0]
+        results.append(source)
+    wanted = [f"{call.name}:output:{i}" for i in range(len(call.attr["Tout"].list.type))]
+    return call.attr["f"].func.name if list(call.input) == arguments and results == wanted else None
 
 
 def _keep(repeated: Any, kept: list[Any]) -> None:
@@ -177,6 +214,21 @@ def _drop_shapes(node: Any) -> None:
 def _hide(objects: Any, hidden: tuple[str, ...]) -> None:
     root = objects.nodes[0]
     _keep(root.children, [child for child in root.children if child.local_name not in hidden])
+
+
+def _call_directly(objects: Any) -> None:
+    """Has loaders call the functions of resources as they are.
+
+    As functions that choose among signatures, each would be traced once more and inlined first.
+    """
+    for resource in objects.nodes:
+        if resource.HasField("resource"):
+            for child in resource.children:
+                function = objects.nodes[child.node_id]
+                names = function.function.concrete_functions
+                if len(names) == 1:
+                    name = names[0]
+                    function.bare_concrete_function.concrete_function_name = name
 
 
 def _rename(meta: Any, new: Callable[[str], str]) -> None:
