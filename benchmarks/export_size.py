@@ -8,8 +8,8 @@ magnitude within each layer. Sizes depend on that little: trained mantissas are 
 
 *Size*: bytes of the whole folder over those of the dense SavedModel, which stores every weight
 once; its tar.gz; and the floor, for each tensor the entropy of its mask and of its non-zeros'
-upper 16 bits, and the lower 16 as they are, without graph. *Load*: CPU time of
-`tf.saved_model.load` and what it adds to peak memory, in fresh processes, dense and packed in
+upper 16 bits, and the lower 16 as they are, without graph. *Load*: CPU time and seconds of
+`tf.saved_model.load`, and peak memory of the process, in fresh processes, dense and packed in
 turn; medians. *Latency*: calls of `serve` in one process, in turn. *Loaders*: whether each gives
 the very bits that it gives for the dense SavedModel.
 """
@@ -44,9 +44,9 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import tensorflow as tf
 tf.constant(1.0) + 1
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-before, start = peak(), time.process_time()
+start = time.process_time(), time.perf_counter()
 loaded = tf.saved_model.load(sys.argv[1])
-print(time.process_time() - start, peak() - before, peak())
+print(time.process_time() - start[0], time.perf_counter() - start[1], peak())
 """
 PARTS = ("size", "load", "latency", "loaders", "values", "keras")
 
@@ -168,8 +168,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     print(
-        f"{'':30}{'packed':>8}{'tar.gz':>8}{'floor':>8}{'encode':>9}{'load':>8}{'memory':>8}"
-        f"{'latency':>9}   over dense; encode in CPU s; load in CPU time; memory: peak of process"
+        f"{'':30}{'packed':>8}{'tar.gz':>8}{'floor':>8}{'encode':>9}{'load':>8}{'wall':>8}"
+        f"{'memory':>8}{'latency':>9}   over dense; encode: CPU s; load: CPU time, wall: seconds"
     )
     with tempfile.TemporaryDirectory() as folder:
         dense, packed = pathlib.Path(folder, "dense"), pathlib.Path(folder, "packed")
@@ -184,18 +184,18 @@ def row(args, net, block, sparsity, dense, packed) -> None:
     export(model, dense, packed=False)
     encode = export(model, packed)
     whole = bytes_of(dense)
-    texts = [""] * 7
+    texts = [""] * 8
     texts[3] = f"{encode:.1f}"
     if "size" in args.parts:
         sizes = (bytes_of(packed), tar_gz(dense), floor(model, block))
         texts[:3] = [f"{size / whole:.4f}" for size in sizes]
     if "load" in args.parts:
         before, after = load_ratios(dense, packed, args.rounds)
-        texts[4], texts[5] = f"{after[0] / before[0]:.2f}", f"{after[2] / before[2]:.2f}"
+        texts[4:7] = [f"{a / b:.2f}" for a, b in zip(after, before, strict=True)]
     if "latency" in args.parts:
-        texts[6] = f"{latency(dense, packed, inputs(net), args.rounds):.3f}"
+        texts[7] = f"{latency(dense, packed, inputs(net), args.rounds):.3f}"
     name = f"{net} {sparsity:.0%} {'4x1' if block == 4 else 'single' if block == 1 else block}"
-    widths = (8, 8, 8, 9, 8, 8, 9)
+    widths = (8, 8, 8, 9, 8, 8, 8, 9)
     print(
         f"{name:30}" + "".join(f"{t:>{w}}" for t, w in zip(texts, widths, strict=True)), flush=True
     )

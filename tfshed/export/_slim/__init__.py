@@ -9,11 +9,11 @@ the same bytes whenever it is written.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-DT_RESOURCE = 20
+from tfshed.export._slim.bodies import merge_constants, shorten
+from tfshed.export._slim.edit import keep, node_of, rename
 
 
 def slim(folder: Path, hidden: tuple[str, ...] = ()) -> None:
@@ -37,7 +37,8 @@ def slim(folder: Path, hidden: tuple[str, ...] = ()) -> None:
         _drop_unreached(meta)
         _number(meta)
         for function in meta.graph_def.library.function:
-            _shorten(function, function.signature.name in meta.object_graph_def.concrete_functions)
+            merge_constants(function)
+            shorten(function, function.signature.name in meta.object_graph_def.concrete_functions)
         _hide(meta.object_graph_def, hidden)
         _call_directly(meta.object_graph_def)
     path.write_bytes(saved.SerializeToString(deterministic=True))
@@ -63,8 +64,8 @@ def _merge_equal(meta: Any) -> bool:
         same = first.setdefault(body.SerializeToString(deterministic=True), name)
         if same != name and name not in known:
             renamed[name] = same
-    _keep(library.function, [f for f in library.function if f.signature.name not in renamed])
-    _rename(meta, lambda name: renamed.get(name, name))
+    keep(library.function, [f for f in library.function if f.signature.name not in renamed])
+    rename(meta, lambda name: renamed.get(name, name))
     return bool(renamed)
 
 
@@ -81,8 +82,8 @@ def _shortcut(meta: Any) -> None:
             name = instead[name]
         return name
 
-    _keep(library.function, [f for f in library.function if f.signature.name not in instead])
-    _rename(meta, new)
+    keep(library.function, [f for f in library.function if f.signature.name not in instead])
+    rename(meta, new)
 
 
 def _only_calls(function: Any) -> str | None:
@@ -95,18 +96,11 @@ def _only_calls(function: Any) -> str | None:
     results = []
     for arg in function.signature.output_arg:
         source = function.ret[arg.name]
-        while _node(source) in others:
-            source = others[_node(source)].input[0]
+        while node_of(source) in others:
+            source = others[node_of(source)].input[0]
         results.append(source)
     wanted = [f"{call.name}:output:{i}" for i in range(len(call.attr["Tout"].list.type))]
     return call.attr["f"].func.name if list(call.input) == arguments and results == wanted else None
-
-
-def _keep(repeated: Any, kept: list[Any]) -> None:
-    """Leaves only these messages in a repeated field, in this order."""
-    copies = [type(message).FromString(message.SerializeToString()) for message in kept]
-    del repeated[:]
-    repeated.extend(copies)
 
 
 def _drop_unreached(meta: Any) -> None:
@@ -124,17 +118,13 @@ def _drop_unreached(meta: Any) -> None:
         ends += collection.node_list.value
     inputs = {node.name: node.input for node in graph.node}
     reached: set[str] = set()
-    todo = [_node(end) for end in ends if end]
+    todo = [node_of(end) for end in ends if end]
     while todo:
         name = todo.pop()
         if name not in reached:
             reached.add(name)
-            todo += [_node(i) for i in inputs.get(name, [])]
-    _keep(graph.node, [node for node in graph.node if node.name in reached])
-
-
-def _node(tensor: str) -> str:
-    return tensor.lstrip("^").split(":")[0]
+            todo += [node_of(i) for i in inputs.get(name, [])]
+    keep(graph.node, [node for node in graph.node if node.name in reached])
 
 
 def _order(library: Any) -> None:
@@ -145,7 +135,7 @@ def _order(library: Any) -> None:
         number = re.search(r"_([0-9]+)$", name)
         return int(number.group(1)) if number else -1, name
 
-    _keep(library.function, sorted(library.function, key=made))
+    keep(library.function, sorted(library.function, key=made))
 
 
 def _number(meta: Any) -> None:
@@ -154,66 +144,12 @@ def _number(meta: Any) -> None:
     for index, function in enumerate(meta.graph_def.library.function):
         old = function.signature.name
         names[old] = f"{re.sub(r'_[0-9]+$', '', old)}_{index}"
-    _rename(meta, lambda name: names.get(name, name))
-
-
-def _shorten(function: Any, public: bool) -> None:
-    """Numbers the nodes of a function, and what it gets; drops what is inferred.
-
-    Nobody looks these names up, and they are most of a function's bytes; only those of a public
-    function's own inputs stay.
-    """
-    # Names of inputs begin with a letter: numbers are free.
-    names = {node.name: str(i) for i, node in enumerate(function.node_def)}
-    args = function.signature.input_arg
-    kept_args = {arg.name for arg in args if public and arg.type != DT_RESOURCE}
-    stem = "v"
-    while any(name.startswith(stem) for name in kept_args):
-        stem += "_"
-    for i, arg in enumerate(args):
-        if arg.name not in kept_args:
-            names[arg.name] = arg.name = f"{stem}{i}"
-        given = function.arg_attr[i].attr if i in function.arg_attr else {}
-        # A captured tensor's address, or the like.
-        if "_user_specified_name" in given and given["_user_specified_name"].s.isdigit():
-            del given["_user_specified_name"]
-
-    def new(tensor: str) -> str:
-        control, name = ("^", tensor[1:]) if tensor.startswith("^") else ("", tensor)
-        source, colon, output = name.partition(":")
-        return control + names.get(source, source) + colon + output
-
-    for node in function.node_def:
-        node.name = names[node.name]
-        inputs = [new(tensor) for tensor in node.input]
-        del node.input[:]
-        node.input.extend(inputs)
-        node.ClearField("experimental_debug_info")
-        _drop_shapes(node)
-        located = node.attr["_class"].list.s if "_class" in node.attr else []
-        for i, place in enumerate(located):
-            if place.startswith(b"loc:@"):
-                located[i] = b"loc:@" + new(place[5:].decode()).encode()
-    for name, tensor in list(function.ret.items()):
-        function.ret[name] = new(tensor)
-    kept = [function.control_ret[name] for name in function.signature.control_output]
-    function.control_ret.clear()
-    del function.signature.control_output[:]
-    for i, node_name in enumerate(kept):
-        function.signature.control_output.append(f"c{i}")
-        function.control_ret[f"c{i}"] = new(node_name)
-
-
-def _drop_shapes(node: Any) -> None:
-    # A call's shapes are not inferred from what is called.
-    calls = any(attr.HasField("func") or attr.list.func for attr in node.attr.values())
-    if "_output_shapes" in node.attr and not calls:
-        del node.attr["_output_shapes"]
+    rename(meta, lambda name: names.get(name, name))
 
 
 def _hide(objects: Any, hidden: tuple[str, ...]) -> None:
     root = objects.nodes[0]
-    _keep(root.children, [child for child in root.children if child.local_name not in hidden])
+    keep(root.children, [child for child in root.children if child.local_name not in hidden])
 
 
 def _call_directly(objects: Any) -> None:
@@ -229,45 +165,3 @@ def _call_directly(objects: Any) -> None:
                 if len(names) == 1:
                     name = names[0]
                     function.bare_concrete_function.concrete_function_name = name
-
-
-def _rename(meta: Any, new: Callable[[str], str]) -> None:
-    """Renames functions wherever they are named."""
-    graph, objects = meta.graph_def, meta.object_graph_def
-    for function in graph.library.function:
-        function.signature.name = new(function.signature.name)
-    for gradient in graph.library.gradient:
-        gradient.function_name = new(gradient.function_name)
-        gradient.gradient_func = new(gradient.gradient_func)
-    for attr in _attributes(graph):
-        if attr.HasField("func"):
-            attr.func.name = new(attr.func.name)
-        for listed in attr.list.func:
-            listed.name = new(listed.name)
-    for node in _nodes(graph):
-        node.op = new(node.op)
-    for old in list(objects.concrete_functions):
-        if new(old) != old:
-            objects.concrete_functions[new(old)].CopyFrom(objects.concrete_functions[old])
-            del objects.concrete_functions[old]
-    for thing in objects.nodes:
-        if thing.HasField("function"):
-            listed_names = [new(name) for name in thing.function.concrete_functions]
-            del thing.function.concrete_functions[:]
-            thing.function.concrete_functions.extend(listed_names)
-        if thing.HasField("bare_concrete_function"):
-            bare = thing.bare_concrete_function
-            bare.concrete_function_name = new(bare.concrete_function_name)
-
-
-def _nodes(graph: Any) -> Iterator[Any]:
-    yield from graph.node
-    for function in graph.library.function:
-        yield from function.node_def
-
-
-def _attributes(graph: Any) -> Iterator[Any]:
-    for node in _nodes(graph):
-        yield from node.attr.values()
-    for function in graph.library.function:
-        yield from function.attr.values()
