@@ -10,8 +10,9 @@ magnitude within each layer. Sizes depend on that little: trained mantissas are 
 once; its tar.gz; and the floor, for each tensor the entropy of its mask and of its non-zeros'
 upper 16 bits, and the lower 16 as they are, without graph. *Load*: CPU time and seconds of
 `tf.saved_model.load`, and peak memory of the process, in fresh processes, dense and packed in
-turn; medians. *Latency*: calls of `serve` in one process, in turn. *Loaders*: whether each gives
-the very bits that it gives for the dense SavedModel.
+turn; of each the least, which other programs disturb least. *Latency*: calls of `serve` in one
+process, in turn. *Loaders*: whether each gives the very bits that it gives for the dense
+SavedModel.
 """
 
 from __future__ import annotations
@@ -134,8 +135,8 @@ def load_ratios(dense, packed, rounds):
             run = [sys.executable, "-c", LOAD, str(path)]
             done = subprocess.run(run, capture_output=True, text=True, check=True)
             results[path].append([float(x) for x in done.stdout.split()])
-    medians = {p: [statistics.median(c) for c in zip(*r, strict=True)] for p, r in results.items()}
-    return medians[dense], medians[packed]
+    least = {path: [min(column) for column in zip(*r, strict=True)] for path, r in results.items()}
+    return least[dense], least[packed]
 
 
 def latency(dense, packed, x, rounds):

@@ -114,6 +114,25 @@ def test_unusual_numbers_keep_their_bits(tmp_path):
     np.testing.assert_array_equal(stored.view("uint32"), expected)
 
 
+class Scale(keras.layers.Layer):
+    def build(self, shape):
+        self.scale = self.add_weight(shape=shape[1:], initializer="ones")
+
+    def call(self, x):
+        return x * self.scale
+
+
+def test_the_sign_of_a_zero_is_no_difference(tmp_path):
+    """Masks that are multiplied with leave `-0.0`, and so does a layer that multiplies with it."""
+    model = keras.Sequential([keras.Input((4,)), Scale()])
+    model.layers[0].scale.assign([-0.0, 1.0, -0.0, -0.0])
+    loaded = tf.saved_model.load(export.saved_model(model, tmp_path / "model"))
+    x = np.array([[-1.0, 2.0, -3.0, 4.0]], "float32")
+    expected, received = np.asarray(model(x)), loaded.serve(x).numpy()
+    np.testing.assert_array_equal(received, expected)
+    assert np.signbit(received).tolist() != np.signbit(expected).tolist()
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
 def test_other_dtypes_are_packed_exactly(tmp_path, dtype):
     inputs = keras.Input((32,), dtype=dtype)
@@ -208,7 +227,7 @@ def test_the_same_model_gives_the_same_bytes(tmp_path):
 
 @pytest.mark.parametrize("block", [1, 4])
 def test_all_floats_are_read_back_by_one_loop(tmp_path, block):
-    """Biases and BatchNorm too: what TensorFlow prepares for a loop takes longer than running it."""
+    """Biases and BatchNorm too: TensorFlow prepares a loop for longer than it runs it."""
     model = sparse_model()
     if block > 1:
         granularity = tfshed.Block(block, 1)

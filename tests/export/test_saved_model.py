@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfshed
 from tfshed import export, models
 
 ON_JAX = keras.backend.backend() == "jax"
@@ -209,11 +211,33 @@ def test_mixed_precision(tmp_path):
 @on_tensorflow
 def test_a_model_trained_on_two_replicas(tmp_path):
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-        model = small_model()
+        model = tfshed.sparsify(small_model(), 0.9)
+        model.compile("sgd", "mse", jit_compile=False)
+    before = [variable.value for variable in model.variables]
+    assert all(isinstance(value, tf.distribute.DistributedValues) for value in before)
     path = export.saved_model(model, tmp_path / "model")
+    assert all(a is v.value for a, v in zip(before, model.variables, strict=True))
     loaded = tf.saved_model.load(path)
     assert len(loaded.variables) == len(model.variables) - 1  # all but the dropout's seed
     assert_same_outputs(model, loaded, tf.constant(images()))
+    # Packed like any other: a checkpoint would have every weight in full.
+    report = export.packing(path)
+    checkpoint = sum(file.stat().st_size for file in path.glob("variables/*"))
+    assert report.packed_bytes + checkpoint < 0.5 * report.dense_bytes
+    model.fit(images(4), np.zeros((4, *model.output_shape[1:])), verbose=0)  # as before
+
+
+@on_tensorflow
+def test_replicas_of_tf_keras_are_written_in_full_and_named(tmp_path, caplog):
+    import tf_keras
+
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        model = tf_keras.Sequential([tf_keras.Input((3,)), tf_keras.layers.Dense(2, name="d")])
+    with caplog.at_level(logging.WARNING, logger="tfshed"):
+        path = export.saved_model(model, tmp_path / "model")
+    assert "several replicas" in caplog.text and "made outside" in caplog.text
+    loaded = tf.saved_model.load(path)
+    np.testing.assert_array_equal(loaded.variables[0].numpy(), model.get_weights()[0])
 
 
 @on_tensorflow

@@ -12,6 +12,7 @@ import numpy as np
 
 from tfshed.export._coding import encode, is_full
 from tfshed.export._decoding import AXES, Layout, describe
+from tfshed.export._replicas import has_replicas
 
 VALUES = ("float32", "bfloat16", "float16", "int8")
 # Variables with fewer elements are coded together, as one vector: an operation for each of many
@@ -51,9 +52,7 @@ class File:
 
 def packable(variable: Any) -> bool:
     """Whether a `tf.Variable` can be packed: numbers of a whole number of bytes, on one device."""
-    import tensorflow as tf
-
-    if isinstance(variable, tf.distribute.DistributedValues) or not hasattr(variable, "handle"):
+    if has_replicas(variable) or not hasattr(variable, "handle"):
         return False
     dtype = variable.dtype
     numeric = dtype.is_floating or dtype.is_integer or dtype.is_bool

@@ -138,7 +138,12 @@ def _largest(expected: list[Any], received: list[Any]) -> tuple[float, float]:
 
 
 def _differing(expected: list[Any], received: list[Any]) -> list[str]:
-    """What differs in dtype, shape or any bit; NaNs with the same bits are the same."""
+    """What differs in dtype, shape or any bit; NaNs with the same bits are the same.
+
+    `-0.0` and `0.0` are the same: a weight of the one comes back as the other.
+    """
+    import numpy as np
+
     if len(expected) != len(received):
         return [f"{len(received)} outputs for {len(expected)}"]
     found = []
@@ -149,7 +154,11 @@ def _differing(expected: list[Any], received: list[Any]) -> list[str]:
             if a.tolist() != b.tolist():
                 found.append(f"output {index} holds other strings")
         elif a.tobytes() != b.tobytes():
-            found.append(f"output {index} differs in {int((a != b).sum())} of {a.size} numbers")
+            sizes = (*a.shape, a.dtype.itemsize)
+            bits = [np.ascontiguousarray(x).view("u1").reshape(sizes) for x in (a, b)]
+            others = np.count_nonzero((a != b) & (bits[0] != bits[1]).any(axis=-1))
+            if others:
+                found.append(f"output {index} differs in {others} of {a.size} numbers")
     return found
 
 

@@ -8,14 +8,15 @@ from typing import Any
 
 import keras
 
+from tfshed.export._given import check_model, local_path, quiet
 from tfshed.export._litert import run
 from tfshed.export._litert.convert import VALUES, calibration_batches, convert
 from tfshed.export._litert.graph import parse, uses
 from tfshed.export._litert.repair import repair
 from tfshed.export._litert.table import LiteRTReport, rows
+from tfshed.export._replicas import one_replica
 from tfshed.export._serving import serving_object
 from tfshed.export._signature import as_arrays, input_names, input_specs, random_inputs
-from tfshed.export.saved_model import _check_model, _local_path, _quiet
 from tfshed.tables import replace_file
 
 
@@ -99,14 +100,14 @@ def litert(
     and `1x16`; XNNPACK's conditions from the README of its delegate, section "Sparse inference".
     """
     _check_options(values, representative_data, tolerance)
-    _check_model(model, input_signature)
+    check_model(model, input_signature)
     if not isinstance(model, keras.Model):
         raise TypeError(
             f"export: expected a keras.Model of Keras 3, received {type(model).__name__} of "
             "tf_keras. tf.lite.TFLiteConverter.from_keras_model takes it, with "
             "optimizations=[tf.lite.Optimize.EXPERIMENTAL_SPARSITY]."
         )
-    target = _local_path(path)
+    target = local_path(path)
     _check_target(target, overwrite)
     specs = input_specs(model, input_signature)
     calibration = None
@@ -114,7 +115,7 @@ def litert(
         calibration = calibration_batches(representative_data, specs, input_names(specs))
     if not model.built:
         model(*as_arrays(random_inputs(specs)), training=False)
-    with _quiet():
+    with quiet(), one_replica(model):
         root, signatures = serving_object(model, specs)
         how: dict[str, Any] = {"values": values, "calibration": calibration}
         dense = content = convert(model, root, signatures, sparse=False, **how)

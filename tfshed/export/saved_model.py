@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tfshed.export._given import check_model, local_path, quiet
 from tfshed.export._packed import all_variables, save_packed
 from tfshed.export._packing import VALUES
 from tfshed.export._replace import replaced_folder
+from tfshed.export._replicas import one_replica
 from tfshed.export._serving import serving_object
 from tfshed.export._signature import as_arrays, input_specs, random_inputs
 from tfshed.export._verify import verify_saved_model
@@ -104,10 +103,11 @@ def saved_model(
     Source: TensorFlow's guide "Using the SavedModel format"; keras issue 23553 on `model.export`;
     for distances, shared scales and Huffman's code, Han et al. 2016 (arXiv 1510.00149).
     """
-    _check_model(model, input_signature)
+    check_model(model, input_signature)
     _check_options(packed, values, preprocessing, preprocessing_signature)
-    target = _local_path(path)
-    with replaced_folder(target, overwrite=overwrite, holds="saved_model.pb") as new:
+    target = local_path(path)
+    whole = replaced_folder(target, overwrite=overwrite, holds="saved_model.pb")
+    with one_replica(model), whole as new:
         import tensorflow as tf
 
         specs = input_specs(model, input_signature)
@@ -115,7 +115,7 @@ def saved_model(
         if not model.built:
             model(*as_arrays(random_inputs(specs)), training=False)
         root, signatures = serving_object(model, specs, preprocessing, raw_specs)
-        with _quiet():
+        with quiet():
             if packed:
                 save_packed(root, new, signatures, values)
             else:
@@ -166,56 +166,3 @@ def _check_options(packed: bool, values: str, preprocessing: Any, signature: Any
             "export: expected preprocessing as a function, a layer or a model, received "
             f"{type(preprocessing).__name__}."
         )
-
-
-def _check_model(model: Any, input_signature: Any) -> None:
-    import keras
-
-    backend = keras.backend.backend()
-    if not (isinstance(model, keras.Model) or _is_legacy(model)):
-        kind = f"{type(model).__module__}.{type(model).__qualname__}"
-        raise TypeError(
-            f"export: expected a keras.Model of Keras 3 or a tf_keras.Model, received {kind}. "
-            "Wrap a layer in keras.Sequential([keras.Input(shape), layer])."
-        )
-    if isinstance(model, keras.Model) and backend not in ("tensorflow", "jax"):
-        raise RuntimeError(
-            f"export: expected Keras' TensorFlow or JAX backend, received {backend!r}, whose "
-            "operations no SavedModel can hold. Save the model with model.save('model.keras'), "
-            "then load and export it in a process started with KERAS_BACKEND=tensorflow."
-        )
-    # With a signature, it is built by calling it on inputs of that kind.
-    if not model.built and input_signature is None:
-        raise ValueError(
-            f"export: expected a built model, received {model.name!r}, which has no weights yet. "
-            "Call it on a batch or give it a keras.Input first."
-        )
-
-
-def _is_legacy(model: Any) -> bool:
-    """Whether it is a model of tf_keras, which is only looked at if something has imported it."""
-    module = sys.modules.get("tf_keras")
-    return module is not None and isinstance(model, module.Model)
-
-
-def _local_path(path: str | os.PathLike[str]) -> Path:
-    if "://" in os.fspath(path):
-        raise ValueError(
-            f"export: expected a local path, received {os.fspath(path)!r}. Export to a local "
-            "folder and copy it with tf.io.gfile or the storage's own tool."
-        )
-    return Path(path)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps back TensorFlow's notes on where it wrote what, not its warnings."""
-    loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
-    levels = [logger.level for logger in loggers]
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(max(level, logging.WARNING))
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -1,0 +1,64 @@
+"""The model and the path that an export is given, and TensorFlow kept quiet while it writes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def check_model(model: Any, input_signature: Any) -> None:
+    import keras
+
+    backend = keras.backend.backend()
+    if not (isinstance(model, keras.Model) or _is_legacy(model)):
+        kind = f"{type(model).__module__}.{type(model).__qualname__}"
+        raise TypeError(
+            f"export: expected a keras.Model of Keras 3 or a tf_keras.Model, received {kind}. "
+            "Wrap a layer in keras.Sequential([keras.Input(shape), layer])."
+        )
+    if isinstance(model, keras.Model) and backend not in ("tensorflow", "jax"):
+        raise RuntimeError(
+            f"export: expected Keras' TensorFlow or JAX backend, received {backend!r}, whose "
+            "operations no SavedModel can hold. Save the model with model.save('model.keras'), "
+            "then load and export it in a process started with KERAS_BACKEND=tensorflow."
+        )
+    # With a signature, it is built by calling it on inputs of that kind.
+    if not model.built and input_signature is None:
+        raise ValueError(
+            f"export: expected a built model, received {model.name!r}, which has no weights yet. "
+            "Call it on a batch or give it a keras.Input first."
+        )
+
+
+def _is_legacy(model: Any) -> bool:
+    """Whether it is a model of tf_keras, which is only looked at if something has imported it."""
+    module = sys.modules.get("tf_keras")
+    return module is not None and isinstance(model, module.Model)
+
+
+def local_path(path: str | os.PathLike[str]) -> Path:
+    if "://" in os.fspath(path):
+        raise ValueError(
+            f"export: expected a local path, received {os.fspath(path)!r}. Export to a local "
+            "folder and copy it with tf.io.gfile or the storage's own tool."
+        )
+    return Path(path)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps back TensorFlow's notes on where it wrote what, not its warnings."""
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
+    levels = [logger.level for logger in loggers]
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
