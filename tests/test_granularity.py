@@ -199,8 +199,8 @@ def test_a_round_trip(kind):
 @pytest.mark.parametrize(
     ("make", "named"),
     [
-        (lambda: Block(0, 1), "Block a: expected an int >= 1"),
-        (lambda: Block(4, 1.5), "Block b: expected an int >= 1"),
+        (lambda: Block(0, 1), "Block a: expected a whole number >= 1"),
+        (lambda: Block(4, 1.5), "Block b: expected a whole number >= 1"),
         (lambda: Block(4, 1, "L1"), "Block pooling: expected one of"),
         (lambda: Filter("L1"), "Filter pooling: expected one of"),
         (lambda: NxM(4, 4), "expected n < m"),
@@ -210,7 +210,7 @@ def test_a_round_trip(kind):
         (lambda: PruningConfig(OneShot(0.5), scope="net"), "scope: expected one of"),
         (lambda: PruningConfig(OneShot(0.5), threshold=-1), "threshold: expected a finite"),
         (lambda: PruningConfig(OneShot(0.5), threshold=np.nan), "threshold: expected a finite"),
-        (lambda: PruningConfig(OneShot(0.5), shed_every=0), "shed_every: expected an int"),
+        (lambda: PruningConfig(OneShot(0.5), shed_every=0), "shed_every: expected a whole number >= 1"),
         (lambda: PruningConfig(OneShot(0.5), collapse_guard=1.0), "collapse_guard: expected"),
         (
             lambda: PruningConfig(OneShot(0.5), threshold=0.1, monotone=False),

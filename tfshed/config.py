@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tfshed import criteria, granularity
+from tfshed.arguments import check_int
 from tfshed.regularization import SelectiveWeightDecay
 
 SCOPES = ("global", "layer")
@@ -74,12 +75,7 @@ class PruningConfig:
         put("criterion", criteria.get(self.criterion))
         put("granularity", granularity.get(self.granularity))
         self._check_threshold(put)
-        if (
-            isinstance(self.shed_every, bool)
-            or not isinstance(self.shed_every, (int, np.integer))
-            or self.shed_every < 1
-        ):
-            raise ValueError(f"shed_every: expected an int >= 1, received {self.shed_every!r}")
+        check_int("shed_every", self.shed_every, 1)
         guard = self.collapse_guard
         if not isinstance(guard, (int, float, np.number)) or not 0 <= guard < 1:
             raise ValueError(

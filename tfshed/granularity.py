@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
+
+from tfshed.arguments import check_int
 
 __all__ = ["Axes", "Balanced", "Block", "Filter", "Granularity", "NxM", "Unstructured"]
 
@@ -29,11 +30,6 @@ class Axes:
 
     input: int | None
     output: int | None
-
-
-def _whole(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name}: expected an int >= 1, received {value!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,8 +114,8 @@ class Block(Granularity):
     pad: bool = False
 
     def __post_init__(self) -> None:
-        _whole("Block a", self.a)
-        _whole("Block b", self.b)
+        check_int("Block a", self.a, 1)
+        check_int("Block b", self.b, 1)
         if self.pooling not in POOLINGS:
             raise ValueError(
                 f"Block pooling: expected one of {POOLINGS}, received {self.pooling!r}"
@@ -312,8 +308,8 @@ class NxM(_Grouped):
     m: int = 4
 
     def __post_init__(self) -> None:
-        _whole("NxM n", self.n)
-        _whole("NxM m", self.m)
+        check_int("NxM n", self.n, 1)
+        check_int("NxM m", self.m, 1)
         if self.n >= self.m:
             raise ValueError(f"NxM: expected n < m, received n={self.n}, m={self.m}")
 
@@ -346,7 +342,7 @@ class Balanced(_Grouped):
     bank: int = 16
 
     def __post_init__(self) -> None:
-        _whole("Balanced bank", self.bank)
+        check_int("Balanced bank", self.bank, 1)
         if self.bank < 2:
             raise ValueError(f"Balanced bank: expected an int >= 2, received {self.bank!r}")
 

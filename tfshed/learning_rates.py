@@ -13,7 +13,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfshed.schedules import _number, _whole
+from tfshed.arguments import check_number, check_whole
 
 __all__ = ["CyclicStep", "MultiStep", "cyclic", "three_step"]
 
@@ -27,7 +27,7 @@ class _Pieces(keras.optimizers.schedules.LearningRateSchedule):
     """values[i] from milestone i - 1 to milestone i; the boundaries are whole steps."""
 
     def _set(self, values: Any, milestones: Any, steps_per_epoch: Any) -> None:
-        self.steps_per_epoch = _whole("steps_per_epoch", steps_per_epoch, 1)
+        self.steps_per_epoch = check_whole("steps_per_epoch", steps_per_epoch, 1)
         self.values = _positive("values", values)
         self.milestones = _positive("milestones", milestones)
         if len(self.values) != len(self.milestones) + 1:
@@ -66,7 +66,7 @@ class _Pieces(keras.optimizers.schedules.LearningRateSchedule):
 def _positive(name: str, numbers: Any) -> tuple[float, ...]:
     if not isinstance(numbers, Sequence) or isinstance(numbers, str):
         raise ValueError(f"expected {name} to be a list of numbers, received {numbers!r}")
-    return tuple(_number(f"{name}[{i}]", x, positive=True) for i, x in enumerate(numbers))
+    return tuple(check_number(f"{name}[{i}]", x, positive=True) for i, x in enumerate(numbers))
 
 
 @_register
@@ -105,7 +105,7 @@ class MultiStep(_Pieces):
     ) -> None:
         super().__init__()
         self._set(values, milestones, steps_per_epoch)
-        self.warmup_epochs = _number("warmup_epochs", warmup_epochs)
+        self.warmup_epochs = check_number("warmup_epochs", warmup_epochs)
         if self.warmup_epochs < 0:
             raise ValueError(f"expected warmup_epochs to be >= 0, received {warmup_epochs!r}")
         self._warmup = self._steps(self.warmup_epochs)
@@ -152,7 +152,7 @@ class CyclicStep(_Pieces):
     ) -> None:
         super().__init__()
         self._set(values, milestones, steps_per_epoch)
-        self.cycle = _number("cycle", cycle, positive=True)
+        self.cycle = check_number("cycle", cycle, positive=True)
         self._cycle = self._steps(self.cycle)
         if self._cycle <= max([0, *self._boundaries]):
             raise ValueError(

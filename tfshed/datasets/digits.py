@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tfshed.arguments import check_int
 from tfshed.datasets.image_data import ImageData
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -44,8 +45,8 @@ def load_digits(
     Source: Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
     Repository, 1998; the test part of it.
     """
-    _check("test_size", test_size, 10, 1787)
-    _check("seed", seed, 0, 2**32 - 1)
+    check_int("test_size", test_size, 10, 1787)
+    check_int("seed", seed, 0, 2**32 - 1)
     # scikit-learn takes a second to import.
     from sklearn import datasets, model_selection
 
@@ -71,11 +72,3 @@ def digits_data(name: str, image_size: int | None) -> ImageData:
 
     train, test = ((np.rint(x * 255).astype(np.uint8), y) for x, y in load_digits())
     return in_memory(name, 10, {"train": train, "test": test}, image_size)
-
-
-def _check(name: str, value: Any, least: int, most: int) -> None:
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or not least <= value <= most:
-        raise ValueError(
-            f"{name}: expected a whole number from {least} to {most}, received {value!r}"
-        )

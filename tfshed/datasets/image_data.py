@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
+from tfshed.arguments import check_int
 from tfshed.near_miss import near_miss
 
 if TYPE_CHECKING:
@@ -88,7 +86,7 @@ class ImageData:
         15
         """
         source = self._training()
-        _whole("batch_size", batch_size, 1)
+        check_int("batch_size", batch_size, 1)
         _fraction(fraction)
         count = source.count(fraction)
         if count < batch_size:
@@ -150,9 +148,9 @@ class ImageData:
         source = self._training()
         steps = self.steps_per_epoch(batch_size, fraction)
         _shard(batch_size, shard)
-        _whole("seed", seed, 0, 2**63 - 1)
-        _whole("epochs", epochs, 1)
-        _whole("start_step", start_step, 0, epochs * steps)
+        check_int("seed", seed, 0, 2**63 - 1)
+        check_int("epochs", epochs, 1)
+        check_int("start_step", start_step, 0, epochs * steps)
         _choice("augmentation", augmentation, AUGMENTATIONS)
         return source.train(
             Run(
@@ -200,7 +198,7 @@ class ImageData:
         """
         split = self.eval_split if split is None else split
         _choice("split", split, tuple(self._sources))
-        _whole("batch_size", batch_size, 1)
+        check_int("batch_size", batch_size, 1)
         _fraction(fraction)
         _shard(batch_size, shard)
         return self._sources[split].evaluation(
@@ -259,13 +257,6 @@ def _from_reading(error: BaseException | None) -> bool:
     return False
 
 
-def _whole(name: str, value: Any, least: int, most: float = math.inf) -> None:
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or not least <= value <= most:
-        upto = f"from {least} to {most}" if most < math.inf else f"of at least {least}"
-        raise ValueError(f"{name}: expected a whole number {upto}, received {value!r}")
-
-
 def _fraction(value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
         raise ValueError(f"fraction: expected a number above 0 and up to 1, received {value!r}")
@@ -274,8 +265,8 @@ def _fraction(value: Any) -> None:
 def _shard(batch_size: int, shard: Any) -> None:
     if not isinstance(shard, (tuple, list)) or len(shard) != 2:
         raise ValueError(f"shard: expected (index, count) of the worker, received {shard!r}")
-    _whole("shard[1]", shard[1], 1)
-    _whole("shard[0]", shard[0], 0, shard[1] - 1)
+    check_int("shard[1]", shard[1], 1)
+    check_int("shard[0]", shard[0], 0, shard[1] - 1)
     if batch_size % shard[1]:
         raise ValueError(
             f"batch_size: expected a multiple of the {shard[1]} workers, received {batch_size}. "

@@ -11,11 +11,11 @@ from typing import Any
 
 import keras
 
+from tfshed.arguments import check_number, check_whole
 from tfshed.models.grafting import graft
 from tfshed.models.preprocessing import checked, preprocess
 from tfshed.models.registry import Network, find
 from tfshed.models.weights import check_file, copy_imagenet, fetch_imagenet, load_file
-from tfshed.schedules import _number, _whole
 
 Pair = tuple[Sequence[float], Sequence[float]]
 
@@ -85,13 +85,13 @@ def build(
     """
     network = find(name, options)
     shape = _shape(name, network, input_shape)
-    classes = _whole("classes", classes, 1)
-    decay = _number("weight_decay", weight_decay)
+    classes = check_whole("classes", classes, 1)
+    decay = check_number("weight_decay", weight_decay)
     if decay < 0:
         raise ValueError(f"expected weight_decay to be >= 0, received {weight_decay!r}")
     how = network.preprocessing if preprocessing is None else preprocessing
     how = checked(how, shape[2], network.mode, name)
-    seed = None if seed is None else _whole("seed", seed, 0)
+    seed = None if seed is None else check_whole("seed", seed, 0)
     imagenet = isinstance(weights, str) and weights == "imagenet"
     path = None if weights is None or imagenet else check_file(weights)
     reference = fetch_imagenet(network, name, shape, classes, options) if imagenet else None

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfshed.schedules import _number
+from tfshed.arguments import check_number
 
 # What keras.applications' `preprocess_input` does, as mean and deviation of pixels in 0..255;
 # "caffe" takes them after turning RGB into BGR.
@@ -62,8 +62,10 @@ def checked(how: Any, channels: int, mode: str | None, network: str) -> How:
             f"preprocessing: expected a mean and a deviation for each of {channels} channels, "
             f"received {how!r}"
         )
-    means = tuple(_number("a mean of preprocessing", x) for x in pair[0])
-    return means, tuple(_number("a deviation of preprocessing", x, positive=True) for x in pair[1])
+    means = tuple(check_number("a mean of preprocessing", x) for x in pair[0])
+    return means, tuple(
+        check_number("a deviation of preprocessing", x, positive=True) for x in pair[1]
+    )
 
 
 def preprocess(image: Any, how: How) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tfshed.schedules import _whole
+from tfshed.arguments import check_whole
 
 # Convolutions of each stage. Stage i has width * GROWTH[i] filters.
 STAGES = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -48,7 +48,7 @@ def vgg_bn(
     """
     if depth not in STAGES:
         raise ValueError(f"vgg_bn: expected a depth of 16 or 19, received {depth!r}")
-    width = _whole("width", width, 1)
+    width = check_whole("width", width, 1)
     if not 0 <= bn_momentum < 1 or bn_epsilon <= 0:
         raise ValueError(
             "vgg_bn: expected 0 <= bn_momentum < 1 and bn_epsilon > 0, received "

@@ -13,6 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from tfshed.arguments import check_int
 from tfshed.datasets import AUGMENTATIONS
 from tfshed.near_miss import near_miss
 
@@ -157,9 +158,9 @@ def check(config: Any) -> None:
         _between(f"config.data.{name}", config.data[name], 0, 1)
     for name in ("image_size", "eval_batch_size"):
         if config.data[name] is not None:
-            _whole(f"config.data.{name}", config.data[name], 1)
+            check_int(f"config.data.{name}", config.data[name], 1)
     for name, least in (("every_epochs", 1), ("every_steps", 0), ("keep", 1)):
-        _whole(f"config.checkpoint.{name}", config.checkpoint[name], least)
+        check_int(f"config.checkpoint.{name}", config.checkpoint[name], least)
     for name in PHASES:
         _check_phase(f"config.{name}", config[name])
     prune = config.prune
@@ -169,13 +170,13 @@ def check(config: Any) -> None:
         raise ValueError(
             f"config.prune.sparsity: expected a number in [0, 1), received {prune.sparsity}"
         )
-    _whole("config.prune.frequency", prune.frequency, 1)
+    check_int("config.prune.frequency", prune.frequency, 1)
 
 
 def _check_phase(path: str, phase: Any) -> None:
-    _whole(f"{path}.epochs", phase.epochs, 1)
-    _whole(f"{path}.batch_size", phase.batch_size, 1)
-    _whole(f"{path}.steps_per_execution", phase.steps_per_execution, 1)
+    check_int(f"{path}.epochs", phase.epochs, 1)
+    check_int(f"{path}.batch_size", phase.batch_size, 1)
+    check_int(f"{path}.steps_per_execution", phase.steps_per_execution, 1)
     _choice(f"{path}.optimizer", phase.optimizer, OPTIMIZERS)
     _choice(f"{path}.jit_compile", phase.jit_compile, ("auto", "true", "false"))
     if not 0 <= phase.label_smoothing < 1:
@@ -223,11 +224,6 @@ def _choice(path: str, value: str, choices: Sequence[str]) -> None:
 def _between(path: str, value: float, low: float, high: float) -> None:
     if not low < value <= high:
         raise ValueError(f"{path}: expected a number in ({low}, {high}], received {value}")
-
-
-def _whole(path: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{path}: expected a whole number >= {least}, received {value!r}")
 
 
 def scaled(config: ConfigDict) -> ConfigDict:

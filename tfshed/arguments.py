@@ -1,0 +1,33 @@
+"""Numbers that a caller gives: checked, with what was expected and what came."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+
+def check_number(name: str, value: Any, positive: bool = False) -> float:
+    """The finite number that `value` is, as an int or a float; ValueError otherwise."""
+    wrong = isinstance(value, bool) or not isinstance(value, numbers.Real)
+    if wrong or not math.isfinite(value) or (positive and value <= 0):
+        kind = "a positive number" if positive else "a finite number"
+        raise ValueError(f"expected {name} to be {kind}, received {value!r}")
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
+
+
+def check_int(name: str, value: Any, least: int, most: float = math.inf) -> None:
+    """Raises ValueError unless `value` is an int, Python's or NumPy's, from `least` to `most`."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or not least <= value <= most:
+        reach = f"from {least} to {most}" if most < math.inf else f">= {least}"
+        raise ValueError(f"{name}: expected a whole number {reach}, received {value!r}")
+
+
+def check_whole(name: str, value: Any, least: int) -> int:
+    """The integer that `value`, an int or an integral float, is; ValueError if below `least`."""
+    # Integral floats are taken because `np.ceil(n / batch) * epochs` is how tfmot's users count.
+    number = check_number(name, value)
+    if number != int(number) or number < least:
+        raise ValueError(f"expected {name} to be an integer >= {least}, received {value!r}")
+    return int(number)
