@@ -210,7 +210,10 @@ def test_a_round_trip(kind):
         (lambda: PruningConfig(OneShot(0.5), scope="net"), "scope: expected one of"),
         (lambda: PruningConfig(OneShot(0.5), threshold=-1), "threshold: expected a finite"),
         (lambda: PruningConfig(OneShot(0.5), threshold=np.nan), "threshold: expected a finite"),
-        (lambda: PruningConfig(OneShot(0.5), shed_every=0), "shed_every: expected a whole number >= 1"),
+        (
+            lambda: PruningConfig(OneShot(0.5), shed_every=0),
+            "shed_every: expected a whole number >= 1",
+        ),
         (lambda: PruningConfig(OneShot(0.5), collapse_guard=1.0), "collapse_guard: expected"),
         (
             lambda: PruningConfig(OneShot(0.5), threshold=0.1, monotone=False),

@@ -546,7 +546,11 @@ BAD = {
     ),
     "scope": (lambda m: prune(m, HALF, scope="net"), ValueError, "scope.*'net'"),
     "criterion": (lambda m: prune(m, HALF, criterion="size"), ValueError, "criterion.*'size'"),
-    "shed_every": (lambda m: prune(m, HALF, shed_every="a"), ValueError, "whole number >= 1, received 'a'"),
+    "shed_every": (
+        lambda m: prune(m, HALF, shed_every="a"),
+        ValueError,
+        "whole number >= 1, received 'a'",
+    ),
     "guard": (lambda m: prune(m, HALF, collapse_guard="a"), ValueError, "fraction.*'a'"),
     "unknown": (lambda m: prune(m, HALF, block=4), TypeError, r"unknown arguments \['block'\]"),
     "strip": (lambda m: tfshed.strip_pruning(3), TypeError, "received builtins.int"),

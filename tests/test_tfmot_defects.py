@@ -13,7 +13,6 @@ from tests.nets import normal as data
 
 HALF = tfshed.ConstantSparsity(0.5, 0, frequency=1)
 prune = tfshed.prune_low_magnitude
-pytestmark = pytest.mark.backend
 
 
 def fit(model, x, y, *callbacks, epochs=1, optimizer="sgd", before=()):
