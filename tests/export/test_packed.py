@@ -217,6 +217,39 @@ def test_what_is_saved_again_keeps_its_changes(tmp_path):
         np.testing.assert_array_equal(loader(tmp_path / "again", x), expected)
 
 
+def test_what_is_loaded_has_the_models_gradients(tmp_path):
+    model = sparse_model()
+    loaded = tf.saved_model.load(export.saved_model(model, tmp_path / "model"))
+
+    def gradients(serve, variables):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(serve(tf.constant(images())) ** 2)
+        return [np.asarray(g) for g in tape.gradient(loss, variables)]
+
+    mine = [v.value for v in model.trainable_variables]
+    expected = gradients(lambda x: model(x, training=False), mine)
+    received = gradients(loaded.serve, loaded.trainable_variables)
+    for variable, gradient in zip(loaded.trainable_variables, received, strict=True):
+        (at,) = [i for i, v in enumerate(mine) if np.array_equal(v, variable)]
+        np.testing.assert_allclose(gradient, expected[at], rtol=1e-4, atol=1e-4)
+
+
+def test_a_function_that_is_compiled_stays(tmp_path):
+    """Others that only call a function go; this one would lose what it says of compiling."""
+
+    half = tf.function(lambda x: x / 2)
+    halved = tf.function(lambda x: half(x), jit_compile=True)
+    path = export.saved_model(
+        dense_layers(8),
+        tmp_path / "model",
+        preprocessing=lambda x: halved(x),
+        preprocessing_signature=[tf.TensorSpec((None, 64))],
+    )
+    graph = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    functions = graph.meta_graphs[0].graph_def.library.function
+    assert [f.attr["_XlaMustCompile"].b for f in functions].count(True) == 1
+
+
 def test_the_same_model_gives_the_same_bytes(tmp_path):
     model = sparse_model()
     a, b = (export.saved_model(model, tmp_path / name) for name in "ab")

@@ -88,9 +88,13 @@ def _shortcut(meta: Any) -> None:
 
 def _only_calls(function: Any) -> str | None:
     """The function that this one hands its arguments and results through to, if it does only so."""
+    if set(function.attr) - {"_construction_context", "_input_shapes"}:
+        return None  # it says how it is to be compiled, or what it stands for
     others = {n.name: n for n in function.node_def if n.op in ("Identity", "NoOp")}
     calls = [n for n in function.node_def if n.name not in others]
     if len(calls) != 1 or not calls[0].op.endswith("PartitionedCall"):
+        return None
+    if "_gradient_op_type" in calls[0].attr:
         return None
     call, arguments = calls[0], [arg.name for arg in function.signature.input_arg]
     results = []
