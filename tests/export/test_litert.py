@@ -185,6 +185,18 @@ def test_float32_files_are_the_converters_own_and_run_without_ai_edge(tmp_path, 
 
 
 @on_tensorflow
+def test_a_file_is_never_larger_for_zeros_that_nothing_skips(tmp_path):
+    """In a layer this small the places of non-zeros take more than the zeros."""
+    layers = [keras.layers.Conv2D(8, 3, name="conv"), keras.layers.Flatten()]
+    model = keras.Sequential([keras.Input((4, 4, 3)), *layers, keras.layers.Dense(5)])
+    model = tfshed.sparsify(model, 0.4, select="conv")
+    found = export.litert(model, tmp_path / "net.tflite")
+    assert found.size == found.dense_size
+    row = next(row for row in found.rows if row.name == "conv")
+    assert row.runs == "dense" and "not be smaller" in row.reason
+
+
+@on_tensorflow
 def test_names_of_inputs_outputs_and_layers(tmp_path):
     a, b = keras.Input((8,), name="left"), keras.Input((8,), name="right")
     shared = keras.layers.Dense(8)  # "dense", and the next one "dense_1", of the same size

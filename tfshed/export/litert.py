@@ -65,7 +65,8 @@ def litert(
     Args:
         model: a built `keras.Model`, as for `export.saved_model`.
         path: file to write, on a local file system. Missing parents are made.
-        sparse: stores weights sparse where it can be done (default); False: all of them dense.
+        sparse: stores weights sparse where it can be done (default), unless nothing then runs in
+            blocks and the file is no smaller; False: all of them dense.
         values: "float32" (default), "float16" or "int8".
         representative_data: iterable of batches of inputs, each as the model takes them; only
             with "int8".
@@ -121,8 +122,11 @@ def litert(
         dense = content = convert(model, root, signatures, sparse=False, **how)
         if sparse:
             content = repair(convert(model, root, signatures, sparse=True, **how))
-            # Where nothing could be stored sparse, what is left of the attempt is of no use.
-            content = content if any(use.block for use in uses(parse(content))) else dense
+            stored = [use for use in uses(parse(content)) if use.block]
+            # Where no kernel skips zeros, sparse storage is for its bytes only.
+            faster = any(not use.unpacking for use in stored)
+            if not stored or (not faster and len(content) >= len(dense)):
+                content = dense
     found = dense_found = None
     if verify:
         inputs = run.examples(specs, calibration)

@@ -220,7 +220,7 @@ def _runs(file: Any, use: Use, zeros: float, sparse: bool) -> tuple[str, str]:
         return "dense", f"less than {FEWEST_ZEROS:.0%} zeros"
     if values == np.int8 and into == np.int8:
         return "dense", "interpreters refuse sparse int8 other than in blocks of 16 inputs"
-    return "dense", "stored in full by the converter"
+    return "dense", "stored sparse it would not be smaller, or the converter has no way to"
 
 
 def layer_name(tensors: list[str], size: int, layers: dict[str, set[int]]) -> str:
