@@ -19,20 +19,20 @@ IN_FLOAT32, FROM_INT8 = ", computed in float32", ", int8 activations"
 # Measured by benchmarks/litert_latency.py with one thread, layers of 1024 x 1024, 85 % zeros.
 BATCHES = (
     "The 1x4 kernel takes one example after the other, dense kernels many at a time. Of the "
-    "dense file's time it took 0.3 at batch 1, 0.8 at 8, as much at 16, 1.3 at 32 and 1.4 at 64 "
+    "dense file's time it took 0.3 at batch 1, 0.9 at 8, 1.1 at 16, 1.5 at 32 and 1.6 at 64 "
     "(x86 with AVX-512): from batch 16 on dense wins, and sparse=False writes it."
 )
 BATCHES_INT8 = (
     "The 1x16 kernel for int8 weights took of the dense file's time 0.3 at batch 1, 0.5 at 2, 0.8 "
-    "at 4, 1.5 at 8 and 3.8 at 64 (x86 with AVX-512): from batch 8 on dense wins."
+    "at 4, 1.5 at 8 and 3.9 at 64 (x86 with AVX-512): from batch 8 on dense wins."
 )
 BATCHES_FULL_INT8 = (
-    "The 1x16 kernel for int8 activations makes the file smaller, not faster: 1.1 of the dense "
-    "file's time at batch 1, 1.9 at 2, 20 at 64 (x86 with AVX-512). For speed use sparse=False, or "
+    "The 1x16 kernel for int8 activations makes the file smaller, not faster: 1.2 of the dense "
+    "file's time at batch 1, 1.9 at 2, 23 at 64 (x86 with AVX-512). For speed use sparse=False, or "
     "leave representative_data out."
 )
 FLOAT_FOR_INT8 = (
-    "int8 weights that are stored sparse are computed in float32, at 4 to 9 times the time of "
+    "int8 weights that are stored sparse are computed in float32, at 3 to 8 times the time of "
     "dense int8 on x86 with AVX-512. For speed use sparse=False."
 )
 
