@@ -133,6 +133,32 @@ def test_the_sign_of_a_zero_is_no_difference(tmp_path):
     assert np.signbit(received).tolist() != np.signbit(expected).tolist()
 
 
+class Several(keras.layers.Layer):
+    """Small variables of all ranks, some alike but for the first axis, some without elements."""
+
+    SHAPES = ((), (3,), (2, 3), (), (5, 3), (2, 3, 4), (0,), (0, 3), (4, 0), (1, 3), (7,))
+
+    def build(self, shape):
+        make = keras.initializers.RandomNormal(seed=1)
+        self.parts = [self.add_weight(shape=s, initializer=make) for s in self.SHAPES]
+
+    def call(self, x):
+        return x + sum(keras.ops.sum(part) for part in self.parts)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_small_variables_of_every_shape(tmp_path, sparse):
+    dense = keras.layers.Dense(64)
+    model = keras.Sequential([keras.Input((64,)), dense, Several()])
+    if sparse:
+        model = tfshed.sparsify(model, 0.8)
+    loaded = tf.saved_model.load(export.saved_model(model, tmp_path / "model"))
+    expected = sorted((v.numpy() for v in model.variables), key=lambda a: (a.shape, a.tobytes()))
+    received = sorted((v.numpy() for v in loaded.variables), key=lambda a: (a.shape, a.tobytes()))
+    for a, b in zip(expected, received, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
 def test_other_dtypes_are_packed_exactly(tmp_path, dtype):
     inputs = keras.Input((32,), dtype=dtype)

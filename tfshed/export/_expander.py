@@ -118,8 +118,9 @@ def _pieces(vector: Any, shapes: list[Any]) -> list[Any]:
         if group[0].rank == 0:
             pieces += tf.unstack(rows, len(group))
         else:
-            rows = tf.reshape(rows, [-1, *group[0][1:]])
-            pieces += tf.split(rows, [shape[0] for shape in group])
+            lengths = [shape[0] for shape in group]
+            rows = tf.reshape(rows, [sum(lengths), *group[0][1:]])
+            pieces += tf.split(rows, lengths)
     return pieces
 
 

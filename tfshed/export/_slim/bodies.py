@@ -32,8 +32,10 @@ def shorten(function: Any, public: bool) -> None:
     Nobody looks these names up, and they are most of a function's bytes; only those of a public
     function's own inputs stay.
     """
-    # Names of inputs begin with a letter: numbers are free.
-    names = {node.name: str(i) for i, node in enumerate(function.node_def)}
+    # In the order of the names: by these TensorFlow's optimizer orders the terms of long sums, and
+    # other orders round differently. Names of inputs begin with a letter: numbers are free.
+    ordered = sorted(node.name for node in function.node_def)
+    names = {name: f"{i:0{len(str(len(ordered)))}}" for i, name in enumerate(ordered)}
     args = function.signature.input_arg
     kept_args = {arg.name for arg in args if public and arg.type != DT_RESOURCE}
     stem = "v"
