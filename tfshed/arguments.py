@@ -6,6 +6,8 @@ import math
 import numbers
 from typing import Any
 
+import numpy as np
+
 
 def check_number(name: str, value: Any, positive: bool = False) -> float:
     """The finite number that `value` is, as an int or a float; ValueError otherwise."""
@@ -18,7 +20,7 @@ def check_number(name: str, value: Any, positive: bool = False) -> float:
 
 def check_int(name: str, value: Any, least: int, most: float = math.inf) -> None:
     """Raises ValueError unless `value` is an int, Python's or NumPy's, from `least` to `most`."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or not least <= value <= most:
         reach = f"from {least} to {most}" if most < math.inf else f">= {least}"
         raise ValueError(f"{name}: expected a whole number {reach}, received {value!r}")

@@ -45,14 +45,19 @@ def slim(folder: Path, hidden: tuple[str, ...] = ()) -> None:
     fingerprinting_utils.write_fingerprint(str(folder))
 
 
+def _known(meta: Any) -> set[str]:
+    """Functions that others than functions name: loaded objects have them, or gradients."""
+    gradients = {gradient.function_name for gradient in meta.graph_def.library.gradient}
+    return gradients | set(meta.object_graph_def.concrete_functions)
+
+
 def _merge_equal(meta: Any) -> bool:
     """Drops functions that differ from another in nothing but their names.
 
     Not those that loaded objects have: they may be bound to other variables.
     """
     library = meta.graph_def.library
-    known = {gradient.function_name for gradient in library.gradient}
-    known |= set(meta.object_graph_def.concrete_functions)
+    known = _known(meta)
     functions = sorted(library.function, key=lambda f: f.signature.name not in known)  # these first
     first: dict[bytes, str] = {}
     renamed: dict[str, str] = {}
@@ -72,8 +77,7 @@ def _merge_equal(meta: Any) -> bool:
 def _shortcut(meta: Any) -> None:
     """Drops functions that only call another one with what they get and return what it does."""
     library = meta.graph_def.library
-    known = set(meta.object_graph_def.concrete_functions)
-    known |= {gradient.function_name for gradient in library.gradient}
+    known = _known(meta)
     callee = {f.signature.name: _only_calls(f) for f in library.function}
     instead = {name: target for name, target in callee.items() if target and name not in known}
 
