@@ -13,8 +13,8 @@ import keras
 import numpy as np
 
 import tfshed
-from tfshed.callbacks import ensure_pruning
-from tfshed.optimizer import pruning_optimizer
+from tfshed.attach.keras3.callbacks import ensure_pruning
+from tfshed.attach.keras3.optimizer import pruning_optimizer
 
 ARMS = {
     "global magnitude": {},

@@ -19,7 +19,7 @@ def arms(net: str, jit: bool):
     import keras
 
     from tfshed import tfmot
-    from tfshed.tfmot._real import sparsity, tf_keras
+    from tfshed.attach.tf_keras.real import sparsity, tf_keras
 
     def compiled(module, model, callback=None):
         model.compile(

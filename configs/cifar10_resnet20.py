@@ -19,8 +19,8 @@ Source: Renda, Frankle & Carbin 2020 (arXiv 2003.02389) and the runs published w
 arms: Azarian & Porikli 2021 (arXiv 2103.10629), section 3.
 """
 
-from tfshed.training.protocols import CIFAR10_ARMS as ARMS
-from tfshed.training.protocols import cifar10
+from tfshed.experiments.protocols import CIFAR10_ARMS as ARMS
+from tfshed.experiments.protocols import cifar10
 
 __all__ = ["ARMS", "get_config"]
 

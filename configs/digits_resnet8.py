@@ -13,7 +13,7 @@ Expected: one run, seed 0: test accuracy .992 trained (357 images), .992 with 10
 Source: the experiment of docs/quickstart.md.
 """
 
-from tfshed.training import recipe
+from tfshed.experiments import recipe
 
 ARMS = {"momentum9": 0.9, "momentum0": 0.0}
 

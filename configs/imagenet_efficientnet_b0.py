@@ -9,7 +9,7 @@ Expected (paper, section 4.2): the actual keep-ratio follows its target at momen
 Source: Azarian & Porikli 2021 (arXiv 2103.10629), section 4.2.
 """
 
-from tfshed.training import protocols, recipe
+from tfshed.experiments import protocols, recipe
 
 
 def get_config():

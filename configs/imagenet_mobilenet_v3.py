@@ -9,7 +9,7 @@ Expected (paper, section 4.2): no cascade, not even at momentum .99.
 Source: Azarian & Porikli 2021 (arXiv 2103.10629), section 4.2.
 """
 
-from tfshed.training import protocols, recipe
+from tfshed.experiments import protocols, recipe
 
 
 def get_config():

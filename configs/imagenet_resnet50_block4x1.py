@@ -12,7 +12,7 @@ selective decay costs .9; 25 % of the weights in kept blocks are degenerate with
 without. Source: Azarian & Porikli 2021 (arXiv 2103.10629), sections 3.3 and 4.6.
 """
 
-from tfshed.training import protocols, recipe
+from tfshed.experiments import protocols, recipe
 
 ARMS = {"plain": 0.0, "selective_decay": 1e-4}
 

@@ -18,7 +18,7 @@ of the last third. Source: Azarian & Porikli 2021 (arXiv 2103.10629), sections 3
 4.2.
 """
 
-from tfshed.training import protocols, recipe
+from tfshed.experiments import protocols, recipe
 
 ARMS = ("exponential_tau3", "exponential_tau2", "exponential_tau1", "linear", "cyclic")
 

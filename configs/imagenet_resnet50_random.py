@@ -11,7 +11,7 @@ weight decay; it lags magnitude pruning by 3.7. Source: Azarian & Porikli 2021 (
 sections 3.2 and 4.3.
 """
 
-from tfshed.training import protocols, recipe
+from tfshed.experiments import protocols, recipe
 
 ARMS = {"momentum9": (0.9, 0.0), "momentum0": (0.0, 0.0), "momentum9_decay": (0.9, 1e-4)}
 

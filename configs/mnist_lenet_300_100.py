@@ -14,7 +14,7 @@ Expected: one run, seed 0: test accuracy .983 trained, .982 with 10 % of the wei
 Source: the net of LeCun et al. 1998, as used by Han et al. 2015 (arXiv 1506.02626).
 """
 
-from tfshed.training import recipe
+from tfshed.experiments import recipe
 
 
 def get_config():

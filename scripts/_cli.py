@@ -130,8 +130,8 @@ def _without_places_in_code() -> None:
 
 
 def settings(phase: str) -> Any:
-    """The `tfshed.training.Settings` that the flags say."""
-    from tfshed.training import Settings
+    """The `tfshed.experiments.Settings` that the flags say."""
+    from tfshed.experiments import Settings
 
     given = flags.FLAGS
     # A file that could not be loaded is an error only when it is looked at.
@@ -151,8 +151,8 @@ def settings(phase: str) -> Any:
 def make_run(phase: str) -> int:
     """What train.py and prune.py do."""
     from tfshed import distribution
-    from tfshed.training import Run
-    from tfshed.training.plan import plan
+    from tfshed.experiments import Run
+    from tfshed.experiments.plan import plan
 
     chosen, given = settings(phase), flags.FLAGS
     spread = distribution.setup(

@@ -11,9 +11,11 @@ import keras
 import numpy as np
 
 import tfshed
-from tfshed import analysis, datasets, models, plots
-from tfshed.progress import Progress
-from tfshed.runs import RunDirectory
+from tfshed import datasets, models
+from tfshed.experiments import analysis
+from tfshed.observe import plots
+from tfshed.observe.progress import Progress
+from tfshed.observe.run_directory import RunDirectory
 
 KEPT = "final.weights.h5"
 

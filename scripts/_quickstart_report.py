@@ -8,8 +8,9 @@ import keras
 import numpy as np
 from _quickstart import CONTROL, FIXED, HIGH, KEPT, LOW, MATCHED, Settings, network
 
-from tfshed import analysis, datasets, export
-from tfshed.runs import RunDirectory, versions
+from tfshed import datasets, export
+from tfshed.experiments import analysis
+from tfshed.observe.run_directory import RunDirectory, versions
 
 
 def report(run: RunDirectory, settings: Settings, found: dict[str, list[analysis.Outcome]]) -> None:

@@ -11,8 +11,8 @@ from absl import flags
 
 
 def evaluate() -> int:
-    from tfshed.training.evaluation import evaluate
-    from tfshed.training.results import results_table
+    from tfshed.experiments.evaluation import evaluate
+    from tfshed.experiments.results import results_table
 
     given = flags.FLAGS
     found = evaluate(

@@ -18,7 +18,7 @@ def export() -> int:
     import keras
 
     import tfshed
-    from tfshed.training.evaluation import model_file
+    from tfshed.experiments.evaluation import model_file
 
     given = flags.FLAGS
     # Safe mode, Keras' default: a file with a Lambda layer, which holds code, is refused.

@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     from _quickstart import Settings, arms, run_seed
     from _quickstart_report import report
 
-    from tfshed.runs import RunDirectory
+    from tfshed.observe.run_directory import RunDirectory
 
     settings = Settings(
         backend=chosen.backend,

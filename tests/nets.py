@@ -7,8 +7,8 @@ import numpy as np
 from keras import ops
 
 import tfshed
-from tfshed._backend import to_numpy
-from tfshed.optimizer import pruning_optimizer
+from tfshed.attach.keras3.optimizer import pruning_optimizer
+from tfshed.core.backend import to_numpy
 
 BACKEND = keras.backend.backend()
 # The ways to run a step. Most tests take the first one: XLA takes seconds to compile.

@@ -3,17 +3,19 @@
 import importlib
 from typing import Any
 
-from tfshed.ahead import Ahead
-from tfshed.callbacks import KeepZeros, UpdatePruningStep
-from tfshed.criteria import Criterion, Magnitude, Random
-from tfshed.granularity import Balanced, Block, Filter, NxM, Unstructured
-from tfshed.latency import PruneForLatencyOnXNNPack
-from tfshed.optimizer import PruningOptimizer
-from tfshed.policies import PrunableLayer, PruningPolicy
-from tfshed.prune import prune_low_magnitude
-from tfshed.registry import PruneRegistry, collect_prunable_layers
-from tfshed.regularization import SelectiveWeightDecay
-from tfshed.schedules import (
+from tfshed.attach.keras3.callbacks import KeepZeros, UpdatePruningStep
+from tfshed.attach.keras3.optimizer import PruningOptimizer
+from tfshed.attach.keras3.sparsify import sparsify
+from tfshed.attach.keras3.wrapper import PruneLowMagnitude
+from tfshed.attach.latency import PruneForLatencyOnXNNPack
+from tfshed.attach.policies import PrunableLayer, PruningPolicy, Selection
+from tfshed.attach.prune import prune_low_magnitude
+from tfshed.attach.prune_registry import PruneRegistry, collect_prunable_layers
+from tfshed.attach.strip import prune_scope, strip_pruning
+from tfshed.core.config import PruningConfig
+from tfshed.core.criteria import Criterion, Magnitude, Random
+from tfshed.core.granularity import Balanced, Block, Filter, Granularity, NxM, Unstructured
+from tfshed.core.schedules import (
     ConstantSparsity,
     CyclicExponentialDecay,
     ExponentialDecay,
@@ -23,11 +25,10 @@ from tfshed.schedules import (
     PolynomialDecay,
     PruningSchedule,
 )
-from tfshed.sparsify import sparsify
-from tfshed.strip import prune_scope, strip_pruning
-from tfshed.summary import summary
-from tfshed.tracking import KeepRatio, PruningSummaries
-from tfshed.wrapper import PruneLowMagnitude
+from tfshed.core.schedules.ahead import Ahead
+from tfshed.core.selective_decay import SelectiveWeightDecay
+from tfshed.observe import KeepRatio, PruningSummaries
+from tfshed.observe.summary import summary
 
 __version__ = "0.1.0"
 
@@ -40,6 +41,7 @@ __all__ = [
     "CyclicExponentialDecay",
     "ExponentialDecay",
     "Filter",
+    "Granularity",
     "Iterative",
     "KeepRatio",
     "KeepZeros",
@@ -52,11 +54,13 @@ __all__ = [
     "PruneForLatencyOnXNNPack",
     "PruneLowMagnitude",
     "PruneRegistry",
+    "PruningConfig",
     "PruningOptimizer",
     "PruningPolicy",
     "PruningSchedule",
     "PruningSummaries",
     "Random",
+    "Selection",
     "SelectiveWeightDecay",
     "Unstructured",
     "UpdatePruningStep",
@@ -68,20 +72,24 @@ __all__ = [
     "summary",
 ]
 
-_SUBPACKAGES = (
-    "datasets",
-    "distribution",
-    "export",
-    "learning_rates",
-    "models",
-    "plots",
-    "tfmot",
-    "training",
-)
+# Public modules that are imported when first used, since they bring TensorFlow or matplotlib.
+_MODULES = {
+    "criteria": "tfshed.core.criteria",
+    "datasets": "tfshed.datasets",
+    "distribution": "tfshed.distribution",
+    "experiments": "tfshed.experiments",
+    "export": "tfshed.export",
+    "granularity": "tfshed.core.granularity",
+    "learning_rates": "tfshed.learning_rates",
+    "models": "tfshed.models",
+    "plots": "tfshed.observe.plots",
+    "schedules": "tfshed.core.schedules",
+    "tfmot": "tfshed.tfmot",
+    "training": "tfshed.experiments",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when first used: they bring TensorFlow or matplotlib.
-    if name in _SUBPACKAGES:
-        return importlib.import_module(f"tfshed.{name}")
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
     raise AttributeError(f"module 'tfshed' has no attribute {name!r}")

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfshed.arguments import check_number, check_whole
+from tfshed.core.arguments import check_number, check_whole
 
 __all__ = ["CyclicStep", "MultiStep", "cyclic", "three_step"]
 

@@ -13,8 +13,9 @@ import tensorflow as tf
 import tfshed
 from tests.nets import data, group
 from tfshed import distribution
-from tfshed._backend import to_numpy
-from tfshed.callbacks import ensure_pruning
+from tfshed.attach.keras3.callbacks import ensure_pruning
+from tfshed.attach.keras3.optimizer import pruning_optimizer
+from tfshed.core.backend import to_numpy
 
 
 def trained(prune=True):
@@ -31,7 +32,7 @@ def trained(prune=True):
 
 def collectives(model, batch):
     """In the compiled step, all of its branches together."""
-    if tfshed.optimizer.pruning_optimizer(model.optimizer) is None:
+    if pruning_optimizer(model.optimizer) is None:
         model.optimizer.build(model.trainable_variables)
     state = tuple(
         [v.value for v in variables]

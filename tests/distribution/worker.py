@@ -19,8 +19,8 @@ import tensorflow as tf
 import tfshed
 from tests.nets import data, group
 from tfshed import distribution
-from tfshed._backend import to_numpy
-from tfshed.callbacks import ensure_pruning
+from tfshed.attach.keras3.callbacks import ensure_pruning
+from tfshed.core.backend import to_numpy
 from tfshed.distribution import worker_loop
 
 START = time.time()

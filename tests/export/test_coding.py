@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tfshed.export._coding import compress, encode
-from tfshed.export._decoding import decode, describe
+from tfshed.export.saved_model.coding import compress, encode
+from tfshed.export.saved_model.decoding import decode, describe
 
 
 def there_and_back(array, **options):

@@ -14,8 +14,8 @@ import tensorflow as tf
 import tfshed
 from tests.nets import array, normal
 from tfshed import export
-from tfshed.export._litert import graph, run
-from tfshed.export._litert.repair import repair
+from tfshed.export.litert import graph, run
+from tfshed.export.litert.repair import repair
 
 BACKEND = keras.backend.backend()
 needs_converter = pytest.mark.skipif(BACKEND == "torch", reason="no SavedModel on this backend")

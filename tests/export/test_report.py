@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import tfshed
 from tfshed import export
-from tfshed.export._report.layers import Row
-from tfshed.export._report.sizes import FORMATS, entropy_floor
+from tfshed.export.report.layers import Row
+from tfshed.export.report.sizes import FORMATS, entropy_floor
 
 BACKEND = keras.backend.backend()
 on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend is enough")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfshed.arguments import check_int
+from tfshed.core.arguments import check_int
 from tfshed.datasets.image_data import ImageData
 
 Arrays = tuple[np.ndarray, np.ndarray]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tfshed.arguments import check_int
-from tfshed.near_miss import near_miss
+from tfshed.core.arguments import check_int
+from tfshed.core.near_miss import near_miss
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfshed.core.near_miss import near_miss
 from tfshed.datasets.image_data import ImageData
-from tfshed.near_miss import near_miss
 
 
 @dataclass(frozen=True)

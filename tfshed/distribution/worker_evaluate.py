@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from tfshed.tracking.journal import flat
+from tfshed.observe.journal import flat
 
 
 class WorkerEvaluation:

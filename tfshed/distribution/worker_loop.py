@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfshed._backend import to_numpy
+from tfshed.core.backend import to_numpy
 from tfshed.distribution.agreement import Statistics, agreed_overflow, check_alike, everyone
 from tfshed.distribution.worker_evaluate import build, evaluation_of, per_replica
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from tfshed.arguments import check_number, check_whole
+from tfshed.core.arguments import check_number, check_whole
 from tfshed.models.grafting import graft
 from tfshed.models.preprocessing import checked, preprocess
 from tfshed.models.registry import Network, find

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfshed.arguments import check_number
+from tfshed.core.arguments import check_number
 
 # What keras.applications' `preprocess_input` does, as mean and deviation of pixels in 0..255;
 # "caffe" takes them after turning RGB into BGR.

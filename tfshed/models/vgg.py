@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tfshed.arguments import check_whole
+from tfshed.core.arguments import check_whole
 
 # Convolutions of each stage. Stage i has width * GROWTH[i] filters.
 STAGES = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}

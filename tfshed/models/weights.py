@@ -13,9 +13,9 @@ import h5py
 import keras
 from keras.src.backend.config import keras_home
 
+from tfshed.attach.strip import strip_pruning
 from tfshed.models.grafting import BUILT_IN, names_of
 from tfshed.models.registry import Network
-from tfshed.strip import strip_pruning
 
 
 def check_file(path: str | os.PathLike[str]) -> Path:

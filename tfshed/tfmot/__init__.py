@@ -11,8 +11,12 @@ as they were.
 
 from __future__ import annotations
 
-from tfshed.tfmot import _real, sparsity
-from tfshed.tfmot.learning_rates import LearningRate
+from tfshed.attach.tf_keras import real as _real
+from tfshed.attach.tf_keras.hook import bind
+from tfshed.attach.tf_keras.learning_rates import LearningRate
+from tfshed.attach.tf_keras.wrapper import PruneLowMagnitude
+from tfshed.observe.tf_keras import KeepRatio
+from tfshed.tfmot import sparsity
 from tfshed.tfmot.sparsity.keras import (
     ConstantSparsity,
     PolynomialDecay,
@@ -26,9 +30,6 @@ from tfshed.tfmot.sparsity.keras import (
     prune_scope,
     strip_pruning,
 )
-from tfshed.tfmot.tracking import KeepRatio
-from tfshed.tfmot.training import bind
-from tfshed.tfmot.wrapper import PruneLowMagnitude
 
 collect_prunable_layers = _real.pruning_wrapper.collect_prunable_layers
 

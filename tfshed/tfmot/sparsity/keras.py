@@ -1,12 +1,12 @@
 """All names of `tensorflow_model_optimization.sparsity.keras`; those of `tfshed.tfmot`."""
 
-from tfshed.latency import PruneForLatencyOnXNNPack
-from tfshed.policies import PrunableLayer, PruningPolicy
-from tfshed.prune import prune_low_magnitude
-from tfshed.schedules import ConstantSparsity, PolynomialDecay, PruningSchedule
-from tfshed.strip import strip_pruning
-from tfshed.tfmot._real import sparsity
-from tfshed.tfmot.training import UpdatePruningStep
+from tfshed.attach.latency import PruneForLatencyOnXNNPack
+from tfshed.attach.policies import PrunableLayer, PruningPolicy
+from tfshed.attach.prune import prune_low_magnitude
+from tfshed.attach.strip import strip_pruning
+from tfshed.attach.tf_keras.hook import UpdatePruningStep
+from tfshed.attach.tf_keras.real import sparsity
+from tfshed.core.schedules import ConstantSparsity, PolynomialDecay, PruningSchedule
 
 PruningSummaries = sparsity.PruningSummaries
 prune_scope = sparsity.prune_scope

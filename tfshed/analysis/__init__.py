@@ -1,8 +1,0 @@
-"""What pruning runs show, computed from their records."""
-
-from __future__ import annotations
-
-from tfshed.analysis.cascade import describe
-from tfshed.analysis.outcome import Outcome, outcome, outcome_table
-
-__all__ = ["Outcome", "describe", "outcome", "outcome_table"]

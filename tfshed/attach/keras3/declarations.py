@@ -1,0 +1,101 @@
+"""What `prune_low_magnitude` declared in a model: wrappers, and marks on subclassed models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from tfshed.attach.group import Kernel, PruningGroup
+from tfshed.attach.keras3.wrapper import PruneLowMagnitude
+from tfshed.attach.policies import choose
+from tfshed.core.config import PruningConfig
+
+
+def check_layer(to_prune: Any) -> None:
+    """Raises TypeError for anything but a Keras 3 layer or model."""
+    if isinstance(to_prune, keras.layers.Layer):
+        return
+    kind = type(to_prune)
+    names = {base.__module__.split(".")[0] for base in kind.__mro__}
+    if "tf_keras" in names:
+        raise TypeError(
+            f"expected a Keras 3 model or layer, received the Keras 2 {kind.__name__} of tf_keras. "
+            "What takes those is in tfshed.tfmot, such as tfshed.tfmot.UpdatePruningStep."
+        )
+    raise TypeError(
+        "to_prune: expected a Keras model, a Keras layer or a list of layers, received "
+        f"{kind.__module__}.{kind.__name__}"
+    )
+
+
+def check_stripped(model: Any, caller: str) -> None:
+    """Raises ValueError for a model with pruning wrappers in it."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, PruneLowMagnitude):
+            raise ValueError(
+                f"{caller}: expected a model without pruning wrappers, received {layer.name!r}. "
+                "Call tfshed.strip_pruning(model) first."
+            )
+
+
+def declarations(model: Any) -> Iterator[tuple[PruningConfig, list[Kernel]]]:
+    """What `prune_low_magnitude` declared in a model, layer or list: configs with their kernels.
+
+    Raises:
+        TypeError: no model, layer or list of layers. ValueError: a marked model is not built.
+    """
+    for layer in declaring(model):
+        if isinstance(layer, PruneLowMagnitude):
+            yield layer.config, [k for k in layer.chosen_kernels() if k.variable.trainable]
+            continue
+        config, selection = layer._tfshed_declared
+        if not layer.built:
+            raise ValueError(
+                f"{layer.name} is not built: expected variables to prune, found none. Call the "
+                "model once, or model.build(input_shape)."
+            )
+        found, chosen, rows = choose(layer, config, selection)
+        selection.check_used(found)
+        object.__setattr__(layer, "_tfshed_report", rows)
+        yield config, [found[i].kernel for i in chosen]
+
+
+def declaring(model: Any) -> Iterator[Any]:
+    """The wrappers and marked models in a model, layer or list of layers, built or not.
+
+    Raises:
+        TypeError: no model, layer or list of layers.
+    """
+    for part in model if isinstance(model, (list, tuple)) else [model]:
+        check_layer(part)
+        for layer in part._flatten_layers(include_self=True, recursive=True):
+            if isinstance(layer, PruneLowMagnitude) or hasattr(layer, "_tfshed_declared"):
+                yield layer
+
+
+def groups_of(model: Any) -> list[PruningGroup]:
+    """The pruning groups that `prune_low_magnitude` declared in a model, layer or list of layers.
+
+    Raises:
+        TypeError: neither. ValueError: it declares nothing, or what it declares is not built.
+    """
+    for layer in declaring(model):
+        # An optimizer takes over: what a callback noted about an earlier one is out of date.
+        object.__setattr__(layer, "_model", None)
+    by_key: dict[str, tuple[PruningConfig, list[Kernel]]] = {}
+    seen: set[int] = set()
+    for config, kernels in declarations(model):
+        entry = by_key.setdefault(config.key(), (config, []))
+        for kernel in kernels:
+            if id(kernel.variable) not in seen:
+                seen.add(id(kernel.variable))
+                entry[1].append(kernel)
+    groups = [PruningGroup(config, kernels) for config, kernels in by_key.values() if kernels]
+    if not groups:
+        raise ValueError(
+            "nothing to prune: expected a model with kernels declared by "
+            "tfshed.prune_low_magnitude(...), received one with none"
+        )
+    return groups

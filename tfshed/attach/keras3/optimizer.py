@@ -1,0 +1,343 @@
+"""A Keras optimizer that prunes: it wraps the user's own, as `LossScaleOptimizer` does.
+
+Why here and not in layers or callbacks: one place sees all kernels after every step, inside the
+compiled step, on every backend and every replica; and what it keeps is saved with the optimizer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from keras.src.utils import tracking
+
+from tfshed.attach.group import Kernel, PruningGroup
+from tfshed.core.backend import init_scope, to_numpy
+from tfshed.core.config import PruningConfig
+from tfshed.core.granularity import Axes
+
+# Their update of one element depends on others, pruned ones included: they see masked gradients.
+MIXING = ("Adafactor", "Lamb", "Muon")
+
+
+@keras.saving.register_keras_serializable(package="tfshed")
+class PruningOptimizer(keras.optimizers.Optimizer):
+    """Prunes, lets the inner optimizer step, sheds, and leaves exact zeros, in every `apply`.
+
+    `tfshed.UpdatePruningStep` puts it around the compiled optimizer; a custom training loop makes
+    it itself. Inside a `LossScaleOptimizer` it belongs around the innermost one, so that a skipped
+    step is no pruning step. It counts optimizer steps, not micro-steps of gradient accumulation.
+
+    Args:
+        inner_optimizer: a Keras optimizer, or its name.
+        prune: a model (layer, list of layers) from `tfshed.prune_low_magnitude`; its kernels are
+            looked up when the optimizer is built. Or a list of `PruningGroup`.
+        mask_gradients: whether the inner optimizer sees zero gradients for pruned weights. "auto"
+            (default): only where it mixes elements (clipnorm, global_clipnorm, Adafactor, Lamb,
+            Muon), since otherwise it changes nothing.
+
+    Attributes:
+        groups: list of `PruningGroup`, once built: masks, thresholds and counts.
+
+    Raises:
+        ValueError: a `LossScaleOptimizer` inside, nothing to prune, or a kernel that is not
+            trainable here. TypeError: no optimizer, or `prune` nothing that was wrapped.
+
+    >>> import keras, tfshed
+    >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="head")], name="net")
+    >>> model = tfshed.prune_low_magnitude(net, tfshed.ConstantSparsity(0.5, 0))
+    >>> optimizer = tfshed.PruningOptimizer("sgd", model)
+    >>> optimizer.build(model.trainable_variables)
+    >>> [kernel.path for kernel in optimizer.groups[0].kernels]
+    ['net/head/kernel']
+    """
+
+    def __init__(
+        self,
+        inner_optimizer: Any,
+        prune: Any = None,
+        mask_gradients: bool | str = "auto",
+        name: str | None = None,
+        **kwargs: Any,
+    ):
+        inner = keras.optimizers.get(inner_optimizer)
+        if isinstance(inner, keras.optimizers.LossScaleOptimizer):
+            raise ValueError(
+                "inner_optimizer: expected an optimizer without loss scaling, received a "
+                "LossScaleOptimizer. Wrap its inner_optimizer: "
+                "LossScaleOptimizer(PruningOptimizer(...))."
+            )
+        if isinstance(inner, PruningOptimizer):
+            raise ValueError(
+                "inner_optimizer: expected one that does not prune, received a PruningOptimizer"
+            )
+        if mask_gradients not in (True, False, "auto"):
+            raise ValueError(
+                f'mask_gradients: expected True, False or "auto", received {mask_gradients!r}'
+            )
+        saved = kwargs.pop("groups", None)
+        if kwargs:
+            raise TypeError(f"PruningOptimizer got unknown arguments {sorted(kwargs)}")
+        super().__init__(learning_rate=0.0, name=name)
+        self.inner_optimizer = inner
+        self.mask_gradients = mask_gradients
+        # Looked up at build: the model may have no variables yet.
+        # In a function, where Keras does not find it: loading weights walks all that an optimizer
+        # holds, and from the model it would come back here without end.
+        object.__setattr__(self, "_prune", lambda: prune)
+        object.__setattr__(self, "_saved", saved)
+        object.__setattr__(self, "groups", [])
+        object.__setattr__(self, "_waiting", None)
+
+    @tracking.no_automatic_dependency_tracking
+    def build(self, variables: Sequence[Any]) -> None:
+        variables = list(variables)
+        # Keras' HDF5 loader builds optimizers with no variables at all: wait for the real ones.
+        if self.built or (not variables and self._prune() is None):
+            return
+        object.__setattr__(self, "_keys", {self._var_key(v): i for i, v in enumerate(variables)})
+        object.__setattr__(self, "groups", self._find_groups(variables))
+        object.__setattr__(
+            self,
+            "_slots",
+            {
+                self._var_key(k.variable): (g, i)
+                for g in self.groups
+                for i, k in enumerate(g.kernels)
+            },
+        )
+        if not self.inner_optimizer.built:
+            self.inner_optimizer.build(variables)
+        for i, group in enumerate(self.groups):
+            # HDF5 files need names that differ between groups.
+            with keras.name_scope(f"group_{i}"):
+                group.build(self.add_variable)
+        super().build(variables)
+        if self._waiting is not None:
+            self.set_weights(self._waiting)
+            object.__setattr__(self, "_waiting", None)
+
+    def _find_groups(self, variables: list[Any]) -> list[PruningGroup]:
+        # Declarations are wrappers, and a wrapper asks for the optimizer that prunes it.
+        from tfshed.attach.keras3.declarations import groups_of
+
+        prune = self._prune()
+        if isinstance(prune, list) and isinstance(prune[0], PruningGroup):
+            groups = prune
+        elif prune is not None:
+            groups = groups_of(prune)
+        elif self._saved is not None:
+            groups = [_from_config(g, variables) for g in self._saved]
+        else:
+            raise ValueError(
+                "PruningOptimizer: expected prune=model, a model from "
+                "tfshed.prune_low_magnitude(...), received None"
+            )
+        strangers = [
+            k.path for g in groups for k in g.kernels if self._var_key(k.variable) not in self._keys
+        ]
+        if strangers:
+            raise ValueError(
+                "PruningOptimizer: expected every kernel to prune among the trainable variables it "
+                f"is built with; these are not: {strangers}"
+            )
+        return groups
+
+    @property
+    def variables(self) -> list[Any]:
+        return [*self._variables, *self.inner_optimizer.variables]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Sets all of `variables`; before the build, as soon as there are any.
+
+        Raises:
+            ValueError: other numbers or shapes than those of `variables`.
+        """
+        values = [np.asarray(w) for w in weights]
+        if not self.built:
+            # Keras' HDF5 loader has the state when the variables are not known yet.
+            object.__setattr__(self, "_waiting", values)
+            return
+        found, wanted = [w.shape for w in values], [tuple(v.shape) for v in self.variables]
+        if found != wanted:
+            raise ValueError(f"optimizer state: expected shapes {wanted}, received {found}")
+        for variable, value in zip(self.variables, values):
+            variable.assign(value)
+
+    # The inner optimizer is saved by its own walk: its state would be written twice otherwise.
+    def save_own_variables(self, store: Any) -> None:
+        for i, variable in enumerate(self._variables):
+            store[str(i)] = to_numpy(variable)
+
+    def load_own_variables(self, store: Any) -> None:
+        if len(store.keys()) != len(self._variables):
+            raise ValueError(
+                f"pruning state: expected {len(self._variables)} arrays for this model and pruning "
+                f"configuration, received {len(store.keys())}"
+            )
+        for i, variable in enumerate(self._variables):
+            variable.assign(store[str(i)])
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        if not self.built:
+            # Inside of a TensorFlow graph the kernels have no values to begin with.
+            with keras.name_scope(self.name), init_scope():
+                self.build(trainable_variables)
+        variables = list(trainable_variables or self._trainable_variables)
+        step = ops.cast(self.inner_optimizer.iterations, "int32") + 1
+        before = {id(g): g.prune(step) for g in self.groups if g.config.monotone}
+        self.inner_optimizer.apply(
+            self._gradients(list(grads), variables, before), trainable_variables
+        )
+        # Masks that are made anew rank what the whole step made of the weights: of accumulated
+        # gradients only the last ones finish it.
+        done = ops.cast(self.inner_optimizer.iterations, "int32")
+        for group in self.groups:
+            masks = before.get(id(group))
+            group.shed(step, masks if masks is not None else group.prune(done))
+
+    def _gradients(
+        self, grads: list[Any], variables: list[Any], masks: dict[int, Any]
+    ) -> list[Any]:
+        masked = self.mask_gradients
+        if masked == "auto":
+            masked = _mixes(self.inner_optimizer)
+        for j, (grad, variable) in enumerate(zip(grads, variables)):
+            group, i = self._slots.get(self._var_key(variable), (None, 0))
+            # The gradient of an embedding is sparse in rows: adding to it would make it dense.
+            if group is None or grad is None or type(grad).__name__ == "IndexedSlices":
+                continue
+            if masked or group.config.weight_decay is not None:
+                current = masks.get(id(group), group.masks)[i]
+                grads[j] = group.gradient(i, grad, current, bool(masked))
+        return grads
+
+    def finalize_variable_values(self, var_list: Any) -> None:
+        # A moving average over a time before the pruning is dense.
+        self.inner_optimizer.finalize_variable_values(var_list)
+        for group in self.groups:
+            group.zero()
+
+    @property
+    def learning_rate(self) -> Any:
+        return self.inner_optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate: Any) -> None:
+        self.inner_optimizer.learning_rate = learning_rate
+
+    @property
+    def iterations(self) -> Any:
+        return self.inner_optimizer.iterations
+
+    def scale_loss(self, loss: Any) -> Any:
+        return self.inner_optimizer.scale_loss(loss)
+
+    def get_config(self) -> dict[str, Any]:
+        groups = [g.get_config(lambda v: self._keys[self._var_key(v)]) for g in self.groups]
+        return {
+            "name": self.name,
+            "inner_optimizer": keras.saving.serialize_keras_object(self.inner_optimizer),
+            "mask_gradients": self.mask_gradients,
+            "groups": groups or self._saved,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> PruningOptimizer:
+        config = dict(config)
+        inner = keras.saving.deserialize_keras_object(
+            config.pop("inner_optimizer"), custom_objects=custom_objects
+        )
+        return cls(inner, **config)
+
+
+def _mixes(optimizer: Any) -> bool:
+    """Whether the update of one element depends on the gradients of others."""
+    if optimizer.clipnorm or optimizer.global_clipnorm:
+        return True
+    if any(kind.__name__ in MIXING for kind in type(optimizer).__mro__):
+        return True
+    # Those inside of a MultiOptimizer.
+    return any(_mixes(each) for each in getattr(optimizer, "optimizers", ()))
+
+
+def _from_config(saved: dict[str, Any], variables: list[Any]) -> PruningGroup:
+    kernels = []
+    for entry in saved["kernels"]:
+        variable = variables[entry["index"]] if entry["index"] < len(variables) else None
+        if variable is None or list(variable.shape) != list(entry["shape"]):
+            found = (
+                "no such variable"
+                if variable is None
+                else f"{variable.path} {tuple(variable.shape)}"
+            )
+            raise ValueError(
+                f"pruning state: expected trainable variable {entry['index']} to be "
+                f"{entry['path']} {tuple(entry['shape'])}, found {found}"
+            )
+        kernels.append(Kernel(variable, Axes(*entry["axes"]), entry["path"]))
+    config = keras.saving.deserialize_keras_object(saved["config"])
+    if not isinstance(config, PruningConfig):
+        raise ValueError(
+            f"pruning state: expected a PruningConfig, received {type(config).__name__}"
+        )
+    return PruningGroup(config, kernels)
+
+
+def pruning_optimizer(optimizer: Any) -> PruningOptimizer | None:
+    """The `PruningOptimizer` in a chain of wrapped optimizers, or None."""
+    while optimizer is not None and not isinstance(optimizer, PruningOptimizer):
+        optimizer = getattr(optimizer, "inner_optimizer", None)
+    return optimizer
+
+
+def wrap_optimizer(model: Any, prune: Any) -> PruningOptimizer:
+    """Puts a `PruningOptimizer` around a compiled model's optimizer, inside any loss scaling.
+
+    Args:
+        model: compiled.
+        prune: what `PruningOptimizer` takes.
+    """
+    outer = model.optimizer
+    scaled = isinstance(outer, keras.optimizers.LossScaleOptimizer)
+    # Else the masks of a mirrored variable would be on one device only.
+    with strategy_scope(model):
+        found = PruningOptimizer(outer.inner_optimizer if scaled else outer, prune)
+        if model.built:
+            found.build(model.trainable_variables)
+        if scaled:
+            outer.inner_optimizer = found
+        else:
+            _set_optimizer(model, found)
+    model.train_function = None
+    return found
+
+
+def unwrap_optimizer(model: Any) -> None:
+    """Gives a compiled model its own optimizer back; does nothing if it does not prune."""
+    found = pruning_optimizer(getattr(model, "optimizer", None))
+    if found is None:
+        return
+    if model.optimizer is found:
+        _set_optimizer(model, found.inner_optimizer)
+    else:
+        model.optimizer.inner_optimizer = found.inner_optimizer
+    for kernel in (k for group in found.groups for k in group.kernels):
+        if hasattr(kernel.variable, "_tfshed"):
+            del kernel.variable._tfshed
+    model.train_function = None
+
+
+def _set_optimizer(model: Any, optimizer: Any) -> None:
+    model.optimizer = optimizer
+    # `.keras` saves the optimizer of this config; a step traced before has the old one.
+    model._compile_config.config["optimizer"] = optimizer
+
+
+def strategy_scope(model: Any) -> Any:
+    strategy = getattr(model, "distribute_strategy", None)
+    return strategy.scope() if strategy is not None else contextlib.nullcontext()

@@ -1,0 +1,78 @@
+"""Pruning at once, without training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfshed.attach.group import PruningGroup
+from tfshed.attach.policies import Selection, candidates, check_finite, check_some, choose
+from tfshed.core import criteria, engine
+from tfshed.core.backend import to_numpy
+from tfshed.core.config import PruningConfig
+from tfshed.core.granularity import Granularity
+from tfshed.core.schedules import OneShot
+
+
+def sparsify(
+    model: Any,
+    sparsity: float,
+    *,
+    scope: str = "global",
+    criterion: Any = "magnitude",
+    granularity: Granularity | None = None,
+    select: Any = None,
+    seed: int = 0,
+) -> Any:
+    """Prunes a model in place, once, by setting weights to exact zeros.
+
+    Args:
+        model: a built Keras model or layer.
+        sparsity: float in [0, 1), the fraction of weights (blocks) that are zero afterwards; those
+            that were zero before count. `NxM` brings its own: any sparsity above 0 will do.
+        scope: "global" (default) or "layer".
+        criterion, granularity, select, seed: as in `tfshed.prune_low_magnitude`.
+
+    Returns:
+        The same model. Train it on with `tfshed.KeepZeros()`.
+
+    Raises:
+        TypeError, ValueError: naming what was expected and what came; the weights are as they were.
+
+    >>> import keras, numpy as np, tfshed
+    >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> _ = tfshed.sparsify(net, 0.75)
+    >>> int(np.count_nonzero(net.get_weights()[0]))
+    8
+    """
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(f"model: expected a Keras model or layer, received {type(model).__name__}")
+    if not model.built:
+        raise ValueError(f"model: expected a built model, received {model.name} without weights")
+    config = PruningConfig(
+        OneShot(sparsity),
+        scope=scope,
+        criterion=criteria.get(criterion, seed),
+        granularity=granularity,
+        threshold=0.0,
+    )
+    selection = Selection(select)
+    found, chosen, rows = choose(model, config, selection)
+    selection.check_used(candidates(model))
+    check_some(model, rows)
+    check_finite(found, rows)
+    group = PruningGroup(config, [found[i].kernel for i in chosen])
+    weights = [ops.convert_to_tensor(to_numpy(k.variable)) for k in group.kernels]
+    axes = [k.axes for k in group.kernels]
+    masks = [ops.not_equal(config.granularity.scores(w, ax), 0) for w, ax in zip(weights, axes)]
+    none = ops.zeros((len(group.totals),), dtype="int32")
+    theta = ops.zeros((len(group.totals),), dtype="float32")
+    state = engine.State(theta, none, none, none, theta)
+    step = ops.convert_to_tensor(np.int32(0))
+    new, _ = engine.update(config, weights, masks, axes, group.scopes, state, sparsity, step)
+    for kernel, weight, mask, ax in zip(group.kernels, weights, new, axes):
+        kernel.variable.assign(engine.shed(config, weight, mask, None, ax)[1])
+    return model

@@ -1,0 +1,198 @@
+"""`PruneLowMagnitude`: a layer around a layer that says what of it is pruned, and nothing more."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from keras.src.backend.common import global_state
+
+from tfshed.attach.group import Kernel
+from tfshed.attach.keras3.optimizer import pruning_optimizer
+from tfshed.attach.policies import Selection, candidates, choose
+from tfshed.core.backend import to_numpy
+from tfshed.core.config import PruningConfig
+
+PREFIX = "prune_low_magnitude_"
+
+
+@keras.saving.register_keras_serializable(package="tfshed")
+class PruneLowMagnitude(keras.layers.Wrapper):
+    """Declares that kernels of a layer are pruned; computes what the layer computes.
+
+    Made by `tfshed.prune_low_magnitude`. Masks and thresholds live in the optimizer (see
+    `tfshed.PruningOptimizer`); the wrapper holds no state, so that weights keep their order:
+    `plain.set_weights(wrapped.get_weights())` works.
+
+    Args:
+        layer: a Keras layer, built or not.
+        config: a `PruningConfig`.
+        kernels: which of the layer's kernels, as numbers in their order; None for the default.
+
+    Attributes:
+        layer: the wrapped layer.
+        pruning_vars: list of (weight, mask, threshold), one for each pruned kernel: the variable, a
+            bool tensor of its shape (True = kept), a float32 scalar. Before training the mask is
+            "weight is not zero" and the threshold the first one.
+        pruning_step: int, the last optimizer step that was pruned in; -1 before training.
+
+    Raises:
+        RuntimeError: called with training=True while no optimizer prunes it.
+    """
+
+    def __init__(
+        self,
+        layer: Any,
+        config: PruningConfig | None = None,
+        kernels: Sequence[int] | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ):
+        if isinstance(layer, PruneLowMagnitude):
+            raise ValueError(f"layer: expected one that is not wrapped yet, received {layer.name}")
+        if not isinstance(config, PruningConfig):
+            raise TypeError(f"config: expected a tfshed PruningConfig, received {config!r}")
+        # Keras asks call and build for their signatures: those of the wrapped layer, so that
+        # several inputs, masks, initial states and `training` go through by name.
+        object.__setattr__(
+            self, "call", functools.wraps(layer.call)(functools.partial(_call, self))
+        )
+        super().__init__(
+            layer, name=name or PREFIX + layer.name, dtype=layer.dtype_policy, **kwargs
+        )
+        object.__setattr__(self, "build", functools.wraps(layer.build)(self.build))
+        self.config = config
+        object.__setattr__(self, "_kernels", None)
+        # A weak reference to the model whose optimizer prunes this layer, if a callback saw to it.
+        object.__setattr__(self, "_model", None)
+        self.kernel_numbers = None if kernels is None else [int(i) for i in kernels]
+        self._convert_input_args = layer._convert_input_args
+        self._allow_non_tensor_positional_args = layer._allow_non_tensor_positional_args
+        self.supports_masking = layer.supports_masking
+        self.trainable = layer.trainable
+        self.built = layer.built
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if _is_trained(
+            global_state.get_global_attribute("current_call_ctx"), kwargs.get("training")
+        ):
+            self.check_pruned()
+        return super().__call__(*args, **kwargs)
+
+    def build(self, *args: Any, **kwargs: Any) -> None:
+        if not self.layer.built:
+            self.layer.build(*args, **kwargs)
+        self.built = True
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        return self.layer.compute_mask(inputs, previous_mask)
+
+    def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
+        return self.layer.compute_output_shape(*args, **kwargs)
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        return self.layer.compute_output_spec(*args, **kwargs)
+
+    def get_build_config(self) -> Any:
+        return self.layer.get_build_config()
+
+    def build_from_config(self, config: Any) -> None:
+        self.layer.build_from_config(config)
+        self.built = self.layer.built
+
+    def chosen_kernels(self) -> list[Kernel]:
+        """The kernels this declaration prunes; empty if the layer is not built or has none."""
+        if not self.layer.built:
+            return []
+        if self._kernels is None:
+            if self.kernel_numbers is None:
+                found, chosen, _ = choose(self.layer, self.config, Selection(), explicit=True)
+            else:
+                found, chosen = candidates(self.layer), self.kernel_numbers
+            object.__setattr__(self, "_kernels", [found[i].kernel for i in chosen])
+        return self._kernels or []
+
+    def check_pruned(self) -> None:
+        """Raises RuntimeError unless an optimizer prunes all that this layer declares."""
+        model = self._fitted()
+        if model is not None:
+            # An optimizer that is built in its first step knows no kernels before.
+            pruned = pruning_optimizer(model.optimizer) is not None
+        else:
+            trained = [k.variable for k in self.chosen_kernels() if k.variable.trainable]
+            pruned = all(hasattr(v, "_tfshed") for v in trained)
+        if not pruned:
+            raise RuntimeError(
+                f"{self.name} is trained, but no optimizer prunes it. Add "
+                "tfshed.UpdatePruningStep() to the callbacks of fit(), or in a custom loop use "
+                "tfshed.PruningOptimizer(optimizer, model), built before the first step."
+            )
+
+    def _fitted(self) -> Any:
+        """The compiled model that `UpdatePruningStep` trained this layer in last, or None."""
+        return None if self._model is None else self._model()
+
+    @property
+    def pruning_vars(self) -> list[tuple[Any, Any, Any]]:
+        rows = []
+        for kernel in self.chosen_kernels():
+            group, i = getattr(kernel.variable, "_tfshed", (None, 0))
+            if group is None:
+                mask = ops.not_equal(kernel.variable.value, 0)
+                theta = np.float32(self.config.threshold)
+            else:
+                mask, theta = group.mask_of(i), to_numpy(group.threshold)[group.scopes[i]]
+            rows.append((kernel.variable, mask, ops.convert_to_tensor(theta)))
+        return rows
+
+    @property
+    def pruning_step(self) -> int:
+        for kernel in self.chosen_kernels():
+            group, _ = getattr(kernel.variable, "_tfshed", (None, 0))
+            if group is not None:
+                return int(to_numpy(group.step))
+        return -1
+
+    def get_prunable_weights(self) -> list[Any]:
+        """The variables that are pruned (tfmot's name for it)."""
+        return [kernel.variable for kernel in self.chosen_kernels()]
+
+    def get_config(self) -> dict[str, Any]:
+        put = keras.saving.serialize_keras_object
+        return {
+            "name": self.name,
+            "layer": put(self.layer),
+            "config": put(self.config),
+            "kernels": self.kernel_numbers,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> PruneLowMagnitude:
+        get = keras.saving.deserialize_keras_object
+        config = dict(config)
+        layer = get(config.pop("layer"), custom_objects=custom_objects)
+        return cls(layer, get(config.pop("config"), custom_objects=custom_objects), **config)
+
+
+def _call(wrapper: PruneLowMagnitude, *args: Any, **kwargs: Any) -> Any:
+    return wrapper.layer(*args, **kwargs)
+
+
+def _is_trained(outer: Any, training: Any) -> bool:
+    """Whether a call is one of training, from its argument and the call context around it."""
+    # Functional models pass the argument on to all their layers, whether these take it or not.
+    if training is not None or outer is None:
+        return training is True
+    if outer.get_value("training") is not True:
+        return False
+    # Keras' preprocessing layers have training=True as default, and leave it in the context for
+    # the layers after them although nobody trains.
+    return not any(
+        layer._call_signature.parameters["training"].default is True
+        for layer in outer.entry_layer._flatten_layers()
+        if layer._call_has_training_arg
+    )

@@ -1,0 +1,197 @@
+"""`PruneForLatencyOnXNNPack`: prune what XNNPACK's sparse inference can make use of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+from keras import layers as L
+from keras.src.models.functional import Functional
+
+from tfshed.attach.policies import PruningPolicy
+from tfshed.attach.which_keras import is_tf_keras
+
+ACTIVATIONS = ("relu", "relu6", "leaky_relu", "elu", "sigmoid")
+ELEMENTWISE = (L.Add, L.Multiply, L.ZeroPadding2D, L.ReLU, L.LeakyReLU, L.ELU, L.Dropout)
+# Operations of `keras.ops` in a functional model.
+OPERATIONS = ("Add", "Subtract", "Multiply", "Identity", "Relu", "Relu6", "LeakyRelu", "Elu")
+
+
+class PruneForLatencyOnXNNPack(PruningPolicy):
+    """Prunes 1x1 convolutions, in models that XNNPACK can run sparse; tfmot's policy.
+
+    Each input must lead to a 3x3 convolution of stride 2 over 3 channels, valid, after a
+    `ZeroPadding2D(1)`; each output must come from a `GlobalAveragePooling2D`; and between them
+    there may be only what XNNPACK runs in that mode. Elsen et al. 2019, "Fast Sparse ConvNets"
+    (arXiv 1911.09723).
+
+    Raises:
+        ValueError: by `prune_low_magnitude`, naming the layer that does not fit; nothing has been
+            changed then.
+
+    >>> import keras
+    >>> policy = PruneForLatencyOnXNNPack()
+    >>> [policy.allow_pruning(keras.layers.Conv2D(8, size)) for size in (1, 3)]
+    [True, False]
+    """
+
+    def allow_pruning(self, layer: Any) -> bool:
+        """Whether the layer is a convolution of size 1x1."""
+        if is_tf_keras(layer):
+            return bool(_tfmot().allow_pruning(layer))
+        # Depthwise ones have a class of their own, not derived from this one.
+        return isinstance(layer, L.Conv2D) and tuple(layer.kernel_size) == (1, 1)
+
+    def ensure_model_supports_pruning(self, model: Any) -> None:
+        """Raises ValueError unless XNNPACK runs the model sparse from its start to its pooling."""
+        if is_tf_keras(model):
+            _tfmot().ensure_model_supports_pruning(model)
+            return
+        functional = getattr(model, "_functional", model)
+        if not isinstance(functional, Functional):
+            raise ValueError(
+                "pruning_policy: expected a built Sequential or functional model, received "
+                f"{type(model).__name__} {model.name}"
+            )
+        graph = _Graph(functional)
+        starts = _first(graph.inputs, lambda op: _starts(op, graph), graph.consumers)
+        if not starts:
+            raise ValueError(
+                f"pruning_policy: expected in every branch from the inputs of {model.name} a "
+                "Conv2D with kernel_size=3, strides=2, padding='valid' over 3 channels, after a "
+                "ZeroPadding2D(1); found a branch without"
+            )
+        pools = lambda op: isinstance(op, L.GlobalAveragePooling2D)  # noqa: E731
+        ends = _first(graph.outputs, pools, graph.producers)
+        if not ends:
+            raise ValueError(
+                f"pruning_policy: expected in every branch to the outputs of {model.name} a "
+                "GlobalAveragePooling2D; found a branch without"
+            )
+
+        def ends_or_fits(op: Any) -> bool:
+            if op not in ends and not _fits(op, graph):
+                raise ValueError(
+                    "pruning_policy: expected layers that XNNPACK runs sparse, received "
+                    f"{type(op).__name__} {op.name} in {model.name}"
+                )
+            return op in ends
+
+        _first([c for op in starts for c in graph.consumers(op)], ends_or_fits, graph.consumers)
+
+
+def _tfmot() -> Any:
+    from tfshed.attach.tf_keras import real as _real
+
+    return _real.sparsity.PruneForLatencyOnXNNPack()
+
+
+class _Graph:
+    """Which operation feeds which, nested models taken apart and wrappers taken off."""
+
+    def __init__(self, functional: Functional):
+        self._into: dict[int, list[Any]] = {}
+        self._out_of: dict[int, list[Any]] = {}
+        self.inputs: list[Any] = []
+        self.outputs = self._walk(functional, [None] * len(functional.inputs))
+
+    def _walk(self, functional: Functional, sources: list[Any]) -> list[Any]:
+        made = {id(tensor): source for tensor, source in zip(functional.inputs, sources)}
+        for _, nodes in sorted(functional._nodes_by_depth.items(), reverse=True):
+            for node in nodes:
+                if node.is_input:
+                    continue
+                before = [made[id(tensor)] for tensor in node.input_tensors]
+                operation = getattr(node.operation, "_functional", node.operation)
+                if isinstance(operation, Functional):
+                    results = self._walk(operation, before)
+                else:
+                    # A pruning wrapper stands for its layer.
+                    wrapped = hasattr(operation, "chosen_kernels")
+                    one = operation.layer if wrapped else operation
+                    self._connect(before, one)
+                    results = [one] * len(node.output_tensors)
+                made |= {id(tensor): r for tensor, r in zip(node.output_tensors, results)}
+        return [made[id(tensor)] for tensor in functional.outputs]
+
+    def _connect(self, before: list[Any], operation: Any) -> None:
+        self._into.setdefault(id(operation), [])
+        for source in before:
+            if source is None:
+                self.inputs.append(operation)
+            else:
+                self._into[id(operation)].append(source)
+                self._out_of.setdefault(id(source), []).append(operation)
+
+    def producers(self, operation: Any) -> list[Any]:
+        return self._into.get(id(operation), [])
+
+    def consumers(self, operation: Any) -> list[Any]:
+        return self._out_of.get(id(operation), [])
+
+
+def _first(
+    begin: Iterable[Any], stop: Callable[[Any], bool], onward: Callable[[Any], list[Any]]
+) -> list[Any]:
+    """The operations at which every way from `begin` stops first; none if one does not."""
+    found, ahead, seen = [], list(begin), set()
+    while ahead:
+        operation = ahead.pop()
+        if operation is None or id(operation) in seen:
+            continue
+        seen.add(id(operation))
+        if stop(operation):
+            found.append(operation)
+        elif not onward(operation):
+            return []
+        else:
+            ahead += onward(operation)
+    return found
+
+
+def _padded_by(operation: Any, graph: _Graph, size: int) -> bool:
+    before = graph.producers(operation)
+    square = ((size, size), (size, size))
+    return (
+        len(before) == 1
+        and isinstance(before[0], L.ZeroPadding2D)
+        and tuple(map(tuple, before[0].padding)) == square
+    )
+
+
+def _starts(operation: Any, graph: _Graph) -> bool:
+    return (
+        isinstance(operation, L.Conv2D)
+        and tuple(operation.kernel.shape[:3]) == (3, 3, 3)
+        and tuple(operation.strides) == (2, 2)
+        and operation.padding == "valid"
+        and _padded_by(operation, graph, 1)
+    )
+
+
+def _fits(operation: Any, graph: _Graph) -> bool:
+    """What XNNPACK's sparse inference runs, as tfmot lists it."""
+    if isinstance(operation, ELEMENTWISE):
+        return True
+    if isinstance(operation, L.DepthwiseConv2D):
+        size, strides = tuple(operation.kernel_size), tuple(operation.strides)
+        if size not in ((3, 3), (5, 5)) or strides not in ((1, 1), (2, 2)):
+            return False
+        if operation.depth_multiplier != 1 or tuple(operation.dilation_rate) != (1, 1):
+            return False
+        if operation.padding == "same":
+            return strides == (1, 1)
+        return operation.padding == "valid" and _padded_by(operation, graph, size[0] // 2)
+    if isinstance(operation, L.Conv2D):
+        shape = (operation.kernel_size, operation.strides, operation.dilation_rate)
+        return operation.groups == 1 and all(tuple(s) == (1, 1) for s in shape)
+    if isinstance(operation, L.BatchNormalization):
+        return operation.axis in (-1, 3)
+    if isinstance(operation, L.UpSampling2D):
+        return bool(operation.interpolation == "bilinear")
+    if isinstance(operation, L.GlobalAveragePooling2D):
+        return bool(operation.keepdims)
+    if isinstance(operation, L.Activation):
+        return keras.activations.serialize(operation.activation) in ACTIVATIONS
+    return not isinstance(operation, L.Layer) and type(operation).__name__ in OPERATIONS

@@ -1,0 +1,94 @@
+"""Names of tfmot's registry: in tfshed no layer is refused, so there is little to register."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from tfshed.attach.keras3.declarations import check_layer
+from tfshed.attach.keras3.wrapper import PruneLowMagnitude
+from tfshed.attach.policies import candidates
+from tfshed.attach.which_keras import is_tf_keras
+
+
+class PruneRegistry:
+    """tfmot's registry of layers that can be pruned, with the two calls that its users make.
+
+    >>> import keras
+    >>> layer = keras.layers.Dense(4)
+    >>> layer.build((None, 8))
+    >>> (
+    ...     PruneRegistry.supports(layer),
+    ...     len(PruneRegistry.make_prunable(layer).get_prunable_weights()),
+    ... )
+    (True, 1)
+    """
+
+    @classmethod
+    def supports(cls, layer: Any) -> bool:
+        """Whether `prune_low_magnitude` takes this layer: it takes every Keras layer."""
+        if is_tf_keras(layer):
+            from tfshed.attach.tf_keras.real import tf_keras
+
+            return isinstance(layer, tf_keras.layers.Layer)
+        return isinstance(layer, keras.layers.Layer)
+
+    @classmethod
+    def make_prunable(cls, layer: Any) -> Any:
+        """The layer, with a `get_prunable_weights()` that returns what is pruned by default.
+
+        Raises:
+            TypeError: no Keras layer.
+        """
+        if is_tf_keras(layer):
+            from tfshed.attach.tf_keras.kernels import Prunable
+
+            make: Any = Prunable
+        else:
+            check_layer(layer)
+            make = _Prunable
+        if not hasattr(layer, "get_prunable_weights"):
+            object.__setattr__(layer, "get_prunable_weights", make(layer))
+        return layer
+
+
+class _Prunable:
+    """The kernels of a layer as they are found without the method of that name."""
+
+    def __init__(self, layer: Any):
+        self._layer = layer
+
+    def __call__(self) -> list[Any]:
+        # Without itself, or it would be asked again.
+        method = vars(self._layer).pop("get_prunable_weights", None)
+        try:
+            found = candidates(self._layer)
+        finally:
+            if method is not None:
+                object.__setattr__(self._layer, "get_prunable_weights", method)
+        return [c.kernel.variable for c in found if not c.off_by_default]
+
+
+def collect_prunable_layers(model: Any) -> list[Any]:
+    """The wrappers in a model, nested models included, as tfmot's function of that name.
+
+    Args:
+        model: of Keras 3 or tf_keras.
+
+    Raises:
+        TypeError: no model or layer.
+
+    >>> import keras, tfshed
+    >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="head")])
+    >>> pruned = tfshed.prune_low_magnitude(net, tfshed.ConstantSparsity(0.5, 0))
+    >>> [layer.name for layer in collect_prunable_layers(pruned)]
+    ['prune_low_magnitude_head']
+    """
+    if is_tf_keras(model):
+        from tfshed.attach.tf_keras.hook import wrappers_of
+
+        return list(wrappers_of(model))
+    check_layer(model)
+    layers = model._flatten_layers(include_self=True, recursive=True)
+    return [layer for layer in layers if isinstance(layer, PruneLowMagnitude)]

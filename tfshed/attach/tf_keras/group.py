@@ -1,0 +1,164 @@
+"""The kernels of a tf_keras model that are pruned together: `PruningGroup` on tfmot's wrappers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from tfshed.attach.group import Kernel, PruningGroup
+from tfshed.attach.tf_keras.wrapper import PruneLowMagnitude, State
+from tfshed.core import engine
+from tfshed.core.backend import cond, to_numpy
+
+
+class Member(NamedTuple):
+    """A kernel, its variables, and the wrapper that has both."""
+
+    kernel: Kernel
+    state: State
+    wrapper: PruneLowMagnitude
+
+
+class WrapperGroup(PruningGroup):
+    """Prunes and sheds as `PruningGroup`, with its state in the wrappers' variables.
+
+    With `monotone=False` an update follows tfmot to the letter: the masks in force in step n rank
+    the weights that step n - 1 left, pruned ones with what the optimizer made of them, and m-by-n
+    masks are made once, for step 1. With `monotone=True` it is that of Keras 3.
+
+    Under a strategy each replica computes its own masks from its own copy of the weights. The
+    copies are equal, so the masks are, and nothing is sent between devices.
+
+    Args:
+        members: the kernels with their variables, at least one, all of one configuration.
+    """
+
+    def __init__(self, members: Sequence[Member]):
+        super().__init__(members[0].wrapper.config, [m.kernel for m in members])
+        self.members = list(members)
+        self.states = [m.state for m in members]
+        self.wrappers = list({id(m.wrapper): m.wrapper for m in members}.values())
+        self.masks = [s.mask for s in self.states]
+        # All kernels of a scope hold its numbers; these are read.
+        self._holders = [self.states[self.scopes.index(s)] for s in range(len(self.totals))]
+        if not self.config.monotone:
+            # tfmot knows no step 0.
+            self._at_start = None
+
+    @property
+    def threshold(self) -> Any:
+        return tf.stack([tf.convert_to_tensor(s.threshold) for s in self._holders])
+
+    @property
+    def counts(self) -> Any:
+        rows = [tf.convert_to_tensor(s.counts) for s in self._holders]
+        return tf.stack(rows, axis=1)
+
+    @property
+    def survives_above(self) -> Any:
+        return tf.stack([tf.convert_to_tensor(s.survives_above) for s in self._holders])
+
+    @property
+    def target(self) -> Any:
+        return self.wrappers[0].pruning_target
+
+    @property
+    def step(self) -> Any:
+        """Optimizer steps done: int64 variable."""
+        return self.wrappers[0].pruning_step
+
+    def start(self) -> None:
+        """Before training, outside of any function: what is zero already is pruned already."""
+        steps = {id(w): int(to_numpy(w.pruning_step)) for w in self.wrappers}
+        if len({*steps.values()}) > 1 or min(steps.values()) < 0:
+            self._count_steps(max(0, *steps.values()))
+        if min(steps.values()) >= 0:
+            return
+        kept = np.zeros(len(self.totals), "int32")
+        for member, scope in zip(self.members, self.scopes):
+            if steps[id(member.wrapper)] < 0:
+                member.state.mask.assign(self._present(member.kernel))
+                member.state.threshold.assign(self._holders[scope].threshold)
+            kept[scope] += int(to_numpy(member.state.mask).sum())
+        for state, scope in zip(self.states, self.scopes):
+            state.counts.assign([kept[scope], 0, 0])
+        if not self.config.monotone and max(steps.values()) < 0:
+            self.prune(tf.constant(1))
+            self.zero()
+
+    def _count_steps(self, step: Any) -> None:
+        for wrapper in self.wrappers:
+            wrapper.pruning_step.assign(tf.cast(step, tf.int64))
+
+    def _asked(self, step: Any) -> tuple[Any, Any]:
+        due, sparsity = self.config.schedule(step)
+        sparsity = tf.cast(sparsity, tf.float32)
+        if not self.config.monotone and self.config.granularity.grouped:
+            return tf.equal(step, 1), sparsity
+        if self._at_start is not None:
+            first = tf.logical_and(tf.equal(step, 1), tf.logical_not(due))
+            sparsity = tf.where(first, self._at_start, sparsity)
+            due = tf.logical_or(due, first)
+        return due, sparsity
+
+    def prune(self, step: Any) -> list[Any]:
+        """Makes the masks for step `step`, if the schedule has an update there; writes them."""
+        due, sparsity = self._asked(step)
+
+        def now() -> Any:
+            counts = self.counts
+            masks, after = engine.update(
+                self.config,
+                [tf.convert_to_tensor(k.variable) for k in self.kernels],
+                [tf.convert_to_tensor(m) for m in self.masks],
+                [k.axes for k in self.kernels],
+                self.scopes,
+                engine.State(self.threshold, counts[0], counts[1], counts[2], self.survives_above),
+                sparsity,
+                tf.cast(step, tf.int32),
+            )
+            counts = tf.stack([after.kept, after.scheduled, after.shed], axis=1)
+            for state, mask, scope in zip(self.states, masks, self.scopes):
+                state.mask.assign(mask)
+                state.threshold.assign(after.theta[scope])
+                state.counts.assign(counts[scope])
+                state.survives_above.assign(after.survives_above[scope])
+            for wrapper in self.wrappers:
+                wrapper.pruning_target.assign(1.0 - sparsity)
+            return ops.zeros(())
+
+        cond(due, now, lambda: ops.zeros(()))
+        return self.masks
+
+    def before(self, pairs: list[tuple[Any, Any]], masked: bool) -> list[tuple[Any, Any]]:
+        """At the start of an optimizer step: gradients and variables as it is to get them."""
+        if self.config.monotone:
+            self.prune(tf.cast(self.step, tf.int32) + 1)
+        masked = masked and self.config.monotone
+        if not masked and self.config.weight_decay is None:
+            return pairs
+        slots = {id(k.variable): i for i, k in enumerate(self.kernels)}
+        # Keras adds the replicas' gradients up.
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        result = []
+        for grad, variable in pairs:
+            i = slots.get(id(variable))
+            if i is not None and grad is not None and not isinstance(grad, tf.IndexedSlices):
+                mask = tf.convert_to_tensor(self.masks[i])
+                grad = self.gradient(i, grad * replicas, mask, masked) / replicas
+            result.append((grad, variable))
+        return result
+
+    def after(self) -> None:
+        """At the end of an optimizer step: sheds, and writes exact zeros."""
+        step = tf.cast(self.step, tf.int32) + 1
+        self._count_steps(step)
+        if self.config.monotone:
+            self.shed(step, self.masks)
+        else:
+            self.prune(step + 1)
+            self.zero()

@@ -1,0 +1,188 @@
+"""`prune_low_magnitude` and `strip_pruning` for tf_keras."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from tfshed.attach.policies import Candidate, Selection, check_finite, check_some
+from tfshed.attach.tf_keras.hook import bind, hook_of, wrappers_of
+from tfshed.attach.tf_keras.kernels import candidates, choose
+from tfshed.attach.tf_keras.real import prune_registry, pruning_wrapper, tf_keras
+from tfshed.attach.tf_keras.wrapper import PruneLowMagnitude
+from tfshed.core.config import PruningConfig
+
+logger = logging.getLogger("tfshed")
+
+
+def prune(to_prune: Any, config: PruningConfig, selection: Selection, **kwargs: Any) -> Any:
+    """What `tfshed.prune_low_magnitude` does with a tf_keras model, layer or list of layers."""
+    if isinstance(to_prune, (list, tuple)):
+        if not to_prune:
+            raise ValueError(f"to_prune: expected at least one layer, received {to_prune!r}")
+        for layer in to_prune:
+            _check_layer(layer)
+        return _wrap_layers(list(to_prune), config, selection)
+    _check_layer(to_prune)
+    if not isinstance(to_prune, tf_keras.Model):
+        return _wrap_layers([to_prune], config, selection, **kwargs)[0]
+    if kwargs:
+        raise TypeError(f"prune_low_magnitude got unknown arguments {sorted(kwargs)}")
+    return _prune_model(to_prune, config, selection)
+
+
+def _check_layer(layer: Any) -> None:
+    if not isinstance(layer, tf_keras.layers.Layer):
+        raise TypeError(
+            "to_prune: expected a Keras model, a Keras layer or a list of layers, all of one "
+            f"Keras, received {type(layer).__module__}.{type(layer).__name__}"
+        )
+
+
+def _wrap_layers(
+    layers: list[Any], config: PruningConfig, selection: Selection, **kwargs: Any
+) -> list[Any]:
+    if all(isinstance(layer, pruning_wrapper.PruneLowMagnitude) for layer in layers):
+        raise ValueError(
+            "to_prune: expected a layer that is not wrapped yet, received "
+            f"{[layer.name for layer in layers]}. Wrap its `layer` to prune it in another way."
+        )
+    seen: list[Candidate] = []
+    wanted: set[int] = set()
+    for layer in layers:
+        if candidates(layer):
+            found, chosen, rows = choose(layer, config, selection, explicit=True)
+            check_finite(found, rows)
+            seen += found
+            wanted |= {id(found[i].kernel.variable) for i in chosen}
+        elif selection.rules and not layer.built:
+            raise ValueError(
+                f"select: expected a built layer, whose kernels have names, received {layer.name}. "
+                "Call layer.build(input_shape) before, or leave select out."
+            )
+    selection.check_used(seen)
+    policy = selection.policy
+    result = []
+    for layer in layers:
+        if layer.built and candidates(layer):
+            result.append(_wrap(layer, config, wanted, **kwargs))
+        elif isinstance(layer, (pruning_wrapper.PruneLowMagnitude, tf_keras.layers.InputLayer)) or (
+            policy is not None and not policy.allow_pruning(layer)
+        ):
+            result.append(layer)
+        else:
+            result.append(PruneLowMagnitude(layer, config, **kwargs) if _may_grow(layer) else layer)
+    return result
+
+
+def _may_grow(layer: Any) -> bool:
+    """Whether a layer without kernels may get some; tfmot's registry knows which never do."""
+    known = prune_registry.PruneRegistry._LAYERS_WEIGHTS_MAP.get(type(layer))
+    depthwise = isinstance(layer, tf_keras.layers.DepthwiseConv2D)
+    return not layer.built and (known != [] or depthwise)
+
+
+def _wrap(layer: Any, config: PruningConfig, wanted: set[int], **kwargs: Any) -> Any:
+    """The layer wrapped, or itself where none of the wanted variables, by identity, is in it."""
+    if isinstance(layer, pruning_wrapper.PruneLowMagnitude):
+        return layer
+    numbers = [i for i, c in enumerate(candidates(layer)) if id(c.kernel.variable) in wanted]
+    return PruneLowMagnitude(layer, config, numbers, **kwargs) if numbers else layer
+
+
+def _prune_model(model: Any, config: PruningConfig, selection: Selection) -> Any:
+    if not _can_clone(model):
+        raise ValueError(
+            "to_prune: expected a Sequential or functional model of tf_keras, received the "
+            f"subclassed {type(model).__name__}. Wrap the layers that it makes: "
+            "prune_low_magnitude(layer, ...)."
+        )
+    if not model.built:
+        raise ValueError(
+            f"to_prune: expected a built model, received {model.name} without an input shape. "
+            "Give the first layer its input_shape, call model.build(input_shape), or wrap layers."
+        )
+    found, chosen, rows = choose(model, config, selection)
+    selection.check_used(found)
+    check_some(model, rows)
+    check_finite(found, rows)
+    old = {id(c.kernel.variable) for w in wrappers_of(model) for c in candidates(w)}
+    if all(id(found[i].kernel.variable) in old for i in chosen):
+        raise ValueError(
+            "to_prune: expected a model with kernels that are not declared yet, received "
+            f"{model.name}. Call strip_pruning(model) before, to prune them in another way."
+        )
+    if selection.policy is not None:
+        selection.policy.ensure_model_supports_pruning(model)
+    wanted = {id(found[i].kernel.variable) for i in chosen}
+    pruned = clone(model, lambda layer: _wrap(layer, config, wanted))
+    for row in rows:
+        if not row.pruned:
+            logger.info("left alone: %s (%s): %s", row.path, row.layer, row.reason)
+    _bind_when_trained(pruned)
+    return pruned
+
+
+def _bind_when_trained(model: Any) -> None:
+    """Lets `fit` prune with tfmot's own callback too, which knows nothing of optimizers."""
+    make = model.make_train_function
+
+    def bound(*args: Any, **kwargs: Any) -> Any:
+        bind(model)
+        return make(*args, **kwargs)
+
+    object.__setattr__(model, "make_train_function", bound)
+
+
+def _can_clone(model: Any) -> bool:
+    return isinstance(model, tf_keras.Sequential) or bool(model._is_graph_network)
+
+
+def clone(model: Any, replace: Callable[[Any], Any], done: dict[int, Any] | None = None) -> Any:
+    """A new model of the same layers, each through `replace`, nested models too; not compiled."""
+    done = {} if done is None else done
+
+    def one(layer: Any) -> Any:
+        if id(layer) not in done:
+            nested = isinstance(layer, tf_keras.Model) and _can_clone(layer)
+            done[id(layer)] = clone(layer, replace, done) if nested else replace(layer)
+        return done[id(layer)]
+
+    return tf_keras.models.clone_model(model, clone_function=one)
+
+
+def strip(model: Any) -> Any:
+    """What `tfshed.strip_pruning` does with a tf_keras model."""
+    if not isinstance(model, tf_keras.Model):
+        raise TypeError(
+            f"model: expected a Keras model, received {type(model).__module__}."
+            f"{type(model).__name__}"
+        )
+    if not _can_clone(model):
+        raise TypeError(
+            "model: expected a Sequential or functional model of tf_keras, received the subclassed "
+            f"{type(model).__name__}. Its wrappers have the plain layers as `.layer`."
+        )
+    wrappers = [
+        layer
+        for layer in model._flatten_layers(include_self=False, recursive=True)
+        if isinstance(layer, pruning_wrapper.PruneLowMagnitude)
+    ]
+    for wrapper in wrappers:
+        if wrapper.pruning_obj is not None:
+            wrapper.pruning_obj.weight_mask_op()
+    hook = hook_of(model.optimizer) if model.optimizer is not None else None
+    if hook is not None:
+        hook.release()
+        model.train_function = model.train_tf_function = None
+    return clone(model, _unwrapped)
+
+
+def _unwrapped(layer: Any) -> Any:
+    if not isinstance(layer, pruning_wrapper.PruneLowMagnitude):
+        return layer
+    # By this a Sequential model without an InputLayer knows its input.
+    if not hasattr(layer.layer, "_batch_input_shape") and hasattr(layer, "_batch_input_shape"):
+        layer.layer._batch_input_shape = layer._batch_input_shape
+    return layer.layer

@@ -1,0 +1,255 @@
+"""`PruneLowMagnitude` for tf_keras: tfmot's wrapper, with the masks of tfshed in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+from tf_keras.src.engine.base_layer_utils import call_context
+
+from tfshed.attach.group import Kernel
+from tfshed.attach.policies import Selection
+from tfshed.attach.tf_keras.kernels import Prunable, candidates, choose
+from tfshed.attach.tf_keras.real import pruning_impl, pruning_wrapper, sparsity, tf_keras
+from tfshed.core import schedules
+from tfshed.core.config import PruningConfig
+from tfshed.core.granularity import Block, NxM
+
+
+class State(NamedTuple):
+    """The variables of one kernel. But for the mask, kernels of a scope have the same numbers.
+
+    Attributes:
+        mask: bool, of the granularity's mask shape.
+        threshold: float32, the shedding threshold theta.
+        counts: int32 (3,): kept, pruned by the schedule and shed, as of the last update.
+        survives_above: float32, see `tfshed.core.engine.State`.
+    """
+
+    mask: Any
+    threshold: Any
+    counts: Any
+    survives_above: Any
+
+
+@tf_keras.utils.register_keras_serializable("tfshed")
+class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
+    """Says which kernels of a tf_keras layer are pruned, and keeps their masks and thresholds.
+
+    Made by `tfshed.prune_low_magnitude`. It is a tfmot wrapper, which tfmot's `strip_pruning`,
+    `UpdatePruningStep`, `PruningSummaries`, `prune_scope` and `collect_prunable_layers` take. But
+    pruning happens where the optimizer steps (`tfshed.tfmot.bind`), not in the forward pass: what
+    the layer computes, and its float32 weights under mixed precision, are left as they are.
+
+    Args:
+        layer: a tf_keras layer, built or not.
+        config: a `tfshed.PruningConfig`, or its JSON from `get_config`.
+        kernels: which of the layer's kernels, as numbers in their order; None for the default.
+
+    Attributes:
+        pruning_vars: list of (weight, mask, threshold), one for each pruned kernel, all variables;
+            the mask is bool, True = kept, with one element for each block where blocks are pruned.
+        pruning_step: int64 variable, optimizer steps done; -1 before training.
+
+    Raises:
+        RuntimeError: called with training=True while no optimizer prunes it.
+    """
+
+    def __init__(
+        self, layer: Any, config: Any = None, kernels: Sequence[int] | None = None, **kwargs: Any
+    ):
+        if isinstance(config, str):
+            config = _read(config)
+        if not isinstance(config, PruningConfig):
+            raise TypeError(f"config: expected a tfshed PruningConfig, received {config!r}")
+        if isinstance(layer, pruning_wrapper.PruneLowMagnitude):
+            raise ValueError(f"layer: expected one that is not wrapped yet, received {layer.name}")
+        # tfmot's wrapper takes any layer that has this method.
+        if isinstance(layer, tf_keras.layers.Layer) and not hasattr(layer, "get_prunable_weights"):
+            layer.get_prunable_weights = Prunable(layer)
+        # Around Keras' tracking, which would save masks and kernels twice.
+        self._hide(config=config, state=[], _chosen=None, _model=lambda: None)
+        self._hide(kernel_numbers=None if kernels is None else [int(i) for i in kernels])
+        granularity = config.granularity
+        block, m_by_n, pooling = (1, 1), None, "AVG"
+        if isinstance(granularity, Block):
+            block = (granularity.a, granularity.b)
+            pooling = granularity.pooling if granularity.pooling != "L2" else "AVG"
+        if isinstance(granularity, NxM):
+            m_by_n = (granularity.m - granularity.n, granularity.m)
+        # float32 and no cast: the layer inside has a policy of its own.
+        super().__init__(
+            layer,
+            config.schedule,
+            block,
+            pooling,
+            m_by_n,
+            **{**kwargs, "dtype": "float32", "autocast": False},
+        )
+        self.supports_masking = layer.supports_masking
+
+    def _hide(self, **attributes: Any) -> None:
+        for name, value in attributes.items():
+            object.__setattr__(self, name, value)
+
+    def build(self, input_shape: Any = None) -> None:
+        # Not tfmot's `build`, which makes float masks.
+        tf_keras.layers.Wrapper.build(self, input_shape)
+        if self.chosen_kernels():
+            self._make_state()
+
+    @property
+    def settled(self) -> bool:
+        """Whether all kernels are there: some layers make theirs when they are called first."""
+        return self.pruning_obj is not None
+
+    def chosen_kernels(self) -> list[Kernel]:
+        """The kernels this declaration prunes; empty as long as the layer has none."""
+        if self._chosen is None:
+            if self.kernel_numbers is None:
+                found, chosen, _ = choose(self.layer, self.config, Selection(), explicit=True)
+            else:
+                found, chosen = candidates(self.layer), self.kernel_numbers
+            if not found:
+                return []
+            self._hide(_chosen=[found[i].kernel for i in chosen])
+        return list(self._chosen)
+
+    def _make_state(self) -> None:
+        if self.settled:
+            return
+
+        def add(name: str, i: int, shape: Any, dtype: str, first: float) -> Any:
+            # Checkpoints go by these names, so each has one of its own.
+            return self.add_weight(
+                name=f"{name}_{i}" if i else name,
+                shape=shape,
+                dtype=dtype,
+                initializer=tf_keras.initializers.Constant(first),
+                trainable=False,
+            )
+
+        state = []
+        for i, kernel in enumerate(self.chosen_kernels()):
+            shape = tuple(kernel.variable.shape)
+            shape = self.config.granularity.mask_shape(shape, kernel.axes)
+            state.append(
+                State(
+                    mask=add("mask", i, shape, "bool", True),
+                    threshold=add("threshold", i, (), "float32", self.config.threshold),
+                    counts=add("counts", i, (3,), "int32", 0),
+                    survives_above=add("survives_above", i, (), "float32", 0.0),
+                )
+            )
+        self._hide(state=state)
+        self.pruning_target = add("pruning_target", 0, (), "float32", 1.0)
+        self.pruning_step = add("pruning_step", 0, (), "int64", -1)
+        self.pruning_obj = Masking(self)
+
+    @property
+    def pruning_vars(self) -> list[tuple[Any, Any, Any]]:
+        weights = [kernel.variable for kernel in self.chosen_kernels()]
+        return [(w, s.mask, s.threshold) for w, s in zip(weights, self.state)]
+
+    @pruning_vars.setter
+    def pruning_vars(self, value: Any) -> None:
+        """tfmot's constructor sets an empty list."""
+
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("training") is True and not call_context().saving:
+            self._check_pruned()
+        spec = self.layer._call_spec
+        # Keras gives both to every layer that takes keyword arguments.
+        if not spec.expects_training_arg:
+            kwargs.pop("training", None)
+        if not spec.expects_mask_arg:
+            kwargs.pop("mask", None)
+        # Called as a layer, with its own policy, masks and regularization, and not its `call`.
+        outputs = self.layer(inputs, *args, **kwargs)
+        self._make_state()
+        return outputs
+
+    def _check_pruned(self) -> None:
+        from tfshed.attach.tf_keras.hook import hook_of
+
+        model = self._model()
+        if model is None or hook_of(model.optimizer) is None:
+            raise RuntimeError(
+                f"{self.name} is trained, but no optimizer prunes it. Add "
+                "tfshed.tfmot.UpdatePruningStep() to the callbacks of fit(), or call "
+                "tfshed.tfmot.bind(model) before training."
+            )
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        return self.layer.compute_mask(inputs, mask)
+
+    def get_config(self) -> dict[str, Any]:
+        config = tf_keras.layers.Wrapper.get_config(self)
+        # As text: Keras would read objects of Keras 3 as its own.
+        return {**config, "config": _written(self.config), "kernels": self.kernel_numbers}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        return tf_keras.layers.Wrapper.from_config.__func__(cls, config, custom_objects)
+
+
+class Masking(pruning_impl.Pruning):
+    """What tfmot's callbacks ask of a wrapper: exact zeros, now."""
+
+    def __init__(self, wrapper: PruneLowMagnitude):
+        super().__init__(
+            training_step_fn=lambda: wrapper.pruning_step,
+            pruning_vars=wrapper.pruning_vars,
+            pruning_schedule=wrapper.pruning_schedule,
+            # tfmot would refuse blocks of anything but matrices.
+            block_size=(1, 1),
+            block_pooling_type="AVG",
+        )
+        self._wrapper = wrapper
+
+    def _weight_assign_objs(self) -> list[Any]:
+        from tfshed.core.engine import shed
+
+        wrapper = self._wrapper
+        return [
+            kernel.variable.assign(
+                shed(
+                    wrapper.config,
+                    tf.convert_to_tensor(kernel.variable),
+                    tf.convert_to_tensor(mask),
+                    None,
+                    kernel.axes,
+                )[1]
+            )
+            for kernel, mask in zip(wrapper.chosen_kernels(), (s.mask for s in wrapper.state))
+        ]
+
+    def conditional_mask_update(self) -> Any:
+        """Nothing: masks change where the optimizer steps."""
+        return tf.no_op()
+
+
+def _written(config: PruningConfig) -> str:
+    values = config.get_config()
+    if not isinstance(config.schedule, schedules.PruningSchedule):
+        # tfmot's own form, which tf_keras can read back.
+        values["schedule"] = {"tfmot": config.schedule.get_config()}
+    return json.dumps(values)
+
+
+def _read(text: str) -> PruningConfig:
+    values = json.loads(text)
+    own = values["schedule"].get("tfmot")
+    if own is None:
+        return PruningConfig.from_config(values)
+    known: dict[str, Callable[..., Any]] = {
+        kind.__name__: kind for kind in (sparsity.ConstantSparsity, sparsity.PolynomialDecay)
+    }
+    schedule = tf_keras.utils.legacy.deserialize_keras_object(own, custom_objects=known)
+    stand_in = keras.saving.serialize_keras_object(schedules.OneShot(0.0))
+    config = PruningConfig.from_config({**values, "schedule": stand_in})
+    return dataclasses.replace(config, schedule=schedule)

@@ -1,0 +1,1 @@
+"""What pruning is: schedules, criteria, granularities, selection. Arrays and numbers only."""

@@ -1,0 +1,152 @@
+"""Everything that says how a set of kernels is pruned, in one frozen, serialisable object."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfshed.core import criteria, granularity
+from tfshed.core.arguments import check_int
+from tfshed.core.selective_decay import SelectiveWeightDecay
+
+SCOPES = ("global", "layer")
+# "theta, initialized to a small value, e.g., 1e-4": Azarian & Porikli 2021, section 3.2.
+INITIAL_THRESHOLD = 1e-4
+
+
+@keras.saving.register_keras_serializable(package="tfshed")
+@dataclasses.dataclass(frozen=True)
+class PruningConfig:
+    """How kernels are pruned. Equal configs are pruned together where the scope is global.
+
+    Args:
+        schedule: callable step -> (should_prune, sparsity) with `get_config`: a
+            `tfshed.PruningSchedule` or one of tfmot's.
+        scope: "global" (one ranking over all kernels) or "layer" (every kernel to the same
+            sparsity, as tfmot). None: the schedule's `default_scope`, "layer" if it has none.
+        criterion: "magnitude" (default), "random" or a `tfshed.criteria.Criterion`.
+        granularity: None for single weights, or `Block`, `Filter`, `NxM`, `Balanced`.
+        threshold: float >= 0, the first shedding threshold: a weight (block norm) below it is
+            removed for good. 0 = no shedding. None: 1e-4 where the scope is global, else 0.
+        grow_threshold: whether the threshold follows the largest score that was pruned (section
+            3.2). None: as the criterion says, and not in `NxM` and `Balanced`.
+        shed_every: int >= 1, steps between two looks for shed weights; default 1.
+        monotone: True (default): pruned weights never come back. False: tfmot's semantics, the
+            mask is chosen anew from all weights at each update; no shedding then.
+        weight_decay: `SelectiveWeightDecay` or None; needs a `Block`.
+        collapse_guard: fraction of the final keep-ratio. At an update that finds less than this
+            kept, shedding stops. Default 0.1; 0 = off.
+
+    Raises:
+        ValueError: naming the argument, what was expected and what came.
+
+    >>> from tfshed import LinearDecay
+    >>> PruningConfig(LinearDecay(0.8, end_step=1000)).threshold
+    0.0001
+    """
+
+    # Any: what is given may be None or a name, what is kept is always resolved.
+    schedule: Any
+    scope: Any = None
+    criterion: Any = "magnitude"
+    granularity: Any = None
+    threshold: Any = None
+    grow_threshold: bool | None = None
+    shed_every: int = 1
+    monotone: bool = True
+    weight_decay: SelectiveWeightDecay | None = None
+    collapse_guard: float = 0.1
+
+    def __post_init__(self) -> None:
+        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+        if not callable(self.schedule) or not hasattr(self.schedule, "get_config"):
+            raise ValueError(
+                "pruning_schedule: expected a PruningSchedule (a callable step -> (should_prune, "
+                f"sparsity) with get_config), received {self.schedule!r}"
+            )
+        if self.scope is None:
+            put("scope", getattr(self.schedule, "default_scope", "layer"))
+        if self.scope not in SCOPES:
+            raise ValueError(f"scope: expected one of {SCOPES}, received {self.scope!r}")
+        put("criterion", criteria.get(self.criterion))
+        put("granularity", granularity.get(self.granularity))
+        self._check_threshold(put)
+        check_int("shed_every", self.shed_every, 1)
+        guard = self.collapse_guard
+        if not isinstance(guard, (int, float, np.number)) or not 0 <= guard < 1:
+            raise ValueError(
+                f"collapse_guard: expected a fraction in [0, 1), received {self.collapse_guard!r}"
+            )
+        if self.weight_decay is not None:
+            self._check_weight_decay()
+
+    def _check_threshold(self, put: Any) -> None:
+        if self.threshold is None:
+            first = INITIAL_THRESHOLD if self.scope == "global" and self.monotone else 0.0
+            put("threshold", first)
+        value = self.threshold
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float, np.number))
+            or not (0 <= value < math.inf)
+        ):
+            raise ValueError(f"threshold: expected a finite number >= 0, received {value!r}")
+        put("threshold", float(value))
+        if value and not self.monotone:
+            raise ValueError(
+                "threshold: expected 0 with monotone=False, since a shed weight is gone for good; "
+                f"received {value!r}"
+            )
+        may_grow = bool(value) and self.criterion.grows_threshold and not self.granularity.grouped
+        if self.grow_threshold is None:
+            put("grow_threshold", may_grow)
+        if self.grow_threshold and not may_grow:
+            raise ValueError(
+                "grow_threshold: expected False here: it needs threshold > 0, a criterion by "
+                "magnitude and weights or blocks ranked over the scope; received True with "
+                f"threshold={value!r}, {self.criterion!r}, {self.granularity!r}"
+            )
+
+    def _check_weight_decay(self) -> None:
+        if not isinstance(self.weight_decay, SelectiveWeightDecay):
+            raise ValueError(
+                f"weight_decay: expected a SelectiveWeightDecay, received {self.weight_decay!r}"
+            )
+        if not isinstance(self.granularity, granularity.Block):
+            raise ValueError(
+                "weight_decay: selective weight decay looks at blocks; expected granularity="
+                f"Block(...), received {self.granularity!r}"
+            )
+        self.weight_decay.check(self.granularity.a * self.granularity.b)
+
+    @property
+    def final_sparsity(self) -> float | None:
+        """Where the schedule ends; None where it does not say (tfmot's ConstantSparsity does)."""
+        for name in ("final_sparsity", "target_sparsity"):
+            value = getattr(self.schedule, name, None)
+            if value is not None:
+                return float(value)
+        return None
+
+    def get_config(self) -> dict[str, Any]:
+        put = keras.saving.serialize_keras_object
+        config = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        for name in ("schedule", "criterion", "granularity", "weight_decay"):
+            config[name] = put(config[name])
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> PruningConfig:
+        get = keras.saving.deserialize_keras_object
+        objects = ("schedule", "criterion", "granularity", "weight_decay")
+        return cls(**{k: get(v) if k in objects else v for k, v in config.items()})
+
+    def key(self) -> str:
+        """Equal for configs that prune alike: kernels of one key form one group."""
+        import json
+
+        return json.dumps(keras.saving.serialize_keras_object(self), sort_keys=True, default=str)

@@ -1,0 +1,274 @@
+"""Exactly the n smallest of many tensors at once, without joining or sorting them.
+
+A counting pass over 4 bytes a weight is the only thing done to the whole net. A sorted sample of
+some thousand keys gives the first guess, the secant rule the next ones; the count of keys below a
+guess is exact, and the search ends when it is the count asked for. Equal keys are told apart by
+position, so that always exactly n go and a run repeats.
+
+Several rankings ("scopes": one for the whole net, or one for each kernel) are searched side by side
+in one loop, so that a compiled step holds one loop however many kernels there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfshed.core.backend import INT32_MAX, cond, while_loop
+
+# Keys in the sample of a single scope; several share twice as many, down to the least.
+SAMPLE, LEAST_SAMPLE = 8192, 512
+LANES = 32
+# So many secant steps are tried before plain bisection takes over, which needs 31 steps at most,
+# whatever the keys are.
+SECANT_STEPS = 10
+
+
+def _totals(keys: Sequence[Any], scopes: Sequence[int]) -> np.ndarray:
+    totals = np.zeros(max(scopes) + 1, np.int64)
+    np.add.at(totals, list(scopes), [int(np.prod(k.shape)) for k in keys])
+    return totals
+
+
+def _per_scope(values: Sequence[Any], scopes: Sequence[int]) -> Any:
+    """Sums of scalars by scope: (number of scopes,)."""
+    sums: list[Any] = [0] * (max(scopes) + 1)
+    for value, scope in zip(values, scopes):
+        sums[scope] = sums[scope] + value
+    return ops.stack(sums)
+
+
+def count(masks: Sequence[Any], scopes: Sequence[int]) -> Any:
+    """Number of Trues by scope: int32 (number of scopes,)."""
+    return _per_scope([_count(m) for m in masks], scopes)
+
+
+def _lanes(x: Any) -> tuple[Any, Any]:
+    """A tensor as (LANES, columns) and the rest: what a first pass reduces over its first axis.
+
+    The XLA in TensorFlow reduces to a scalar in one scalar loop on CPUs, and to a row by adding
+    whole vectors: several times faster. That in JAX does well by itself, and badly with rows.
+    """
+    flat = ops.reshape(x, (-1,))
+    even = int(flat.shape[0]) // LANES * LANES
+    return ops.reshape(flat[:even], (LANES, even // LANES)), flat[even:]
+
+
+def _count(mask: Any) -> Any:
+    if keras.backend.backend() != "tensorflow":
+        return ops.sum(ops.cast(mask, "int32"))
+    head, rest = _lanes(mask)
+    # Floats in between (exact: at most LANES), or XLA would merge the two sums into one again.
+    columns = ops.cast(ops.sum(ops.cast(head, "float32"), axis=0), "int32")
+    return ops.sum(columns) + ops.sum(ops.cast(rest, "int32"))
+
+
+def largest(keys: Any) -> Any:
+    """The largest of int32 keys >= -1: int32 scalar."""
+    if keras.backend.backend() != "tensorflow":
+        return ops.max(keys)
+    head, rest = _lanes(keys)
+    if not head.shape[1]:  # fewer than LANES keys: the maximum over no columns is an error
+        return ops.max(rest)
+    # The detour by -1, too, keeps XLA from merging the two.
+    columns = ops.max(head, axis=0) - 1
+    return ops.max(ops.concatenate([columns, rest - 1])) + 1
+
+
+def _sample(keys: Sequence[Any], scopes: Sequence[int]) -> tuple[Any, Any]:
+    """A sorted sample of the keys >= 0 of each scope, (scopes, size), and how many are in it.
+
+    What is left of a row is filled up with the largest int32.
+    """
+    totals = _totals(keys, scopes)
+    size = max(LEAST_SAMPLE, SAMPLE if len(totals) == 1 else 2 * SAMPLE // len(totals))
+    rows: list[list[Any]] = [[] for _ in totals]
+    for k, scope in zip(keys, scopes):
+        # An odd stride: it meets every residue of the powers of two that layer widths are made of.
+        rows[scope].append(ops.reshape(k, (-1,))[:: max(1, int(totals[scope]) // size) | 1])
+    lengths = [sum(int(p.shape[0]) for p in row) for row in rows]
+    padded = []
+    for row, length in zip(rows, lengths):
+        rest = ops.full((max(lengths) - length,), -1, dtype="int32")
+        padded.append(ops.concatenate([*row, rest]))
+    sample = ops.stack(padded)
+    present = ops.sum(ops.cast(sample >= 0, "int32"), axis=-1)
+    return ops.sort(ops.where(sample < 0, INT32_MAX, sample), axis=-1), present
+
+
+def threshold(
+    keys: Sequence[Any], scopes: Sequence[int], n: Any, gone: Any = 0
+) -> tuple[Any, Any, Any]:
+    """For each scope the limit at which to cut so that `n` of its keys go.
+
+    Args:
+        keys: int32 tensors of any shapes, values >= -1.
+        scopes: for each of `keys` the number of its scope, 0, 1, ...
+        n: int32 (scopes,), 0 <= n <= number of keys in the scope.
+        gone: int32 (scopes,), how many keys are -1, or a lower number. It only makes the first
+            guess better.
+
+    Returns:
+        `(cut, at_cut, below)`, each int32 (scopes,): `at_cut` = count(keys <= cut) >= n. Where they
+        are equal the keys <= cut are the answer. Otherwise `cut` is a key that several elements
+        share, `below` = count(keys < cut) < n, and the first n - below of them by position belong
+        to the answer.
+
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> found = threshold([np.array([5, 1, 3, 3], "int32")], [0], np.array([2], "int32"))
+    >>> [ops.convert_to_numpy(x).tolist() for x in found]
+    [[3], [3], [1]]
+    """
+    totals = ops.convert_to_tensor(_totals(keys, scopes).astype("int32"))
+    keys = [ops.convert_to_tensor(k, dtype="int32") for k in keys]
+    n = ops.convert_to_tensor(n, dtype="int32")
+    gone = ops.minimum(ops.convert_to_tensor(gone, dtype="int32"), n)
+    sample, size = _sample(keys, scopes)
+    last = ops.maximum(ops.cast(size, "float32") - 1.0, 0.0)
+    # Sample ranks for each rank among the keys that are still there.
+    density = ops.cast(size, "float32") / ops.maximum(ops.cast(totals - gone, "float32"), 1.0)
+    rank = ops.cast(n - gone, "float32") * density
+
+    def at(rank: Any) -> tuple[Any, Any]:
+        rank = ops.maximum(ops.minimum(ops.floor(rank), last), 0.0)
+        index = ops.expand_dims(ops.cast(rank, "int32"), -1)
+        return rank, ops.squeeze(ops.take_along_axis(sample, index, axis=-1), -1)
+
+    # The slope of the count near the guess, in ranks per key: the secant rule's second point. The
+    # guess will be wrong by a standard deviation of a sample's rank; this looks at four.
+    margin = 2.0 + 4.0 * ops.sqrt(ops.maximum(ops.minimum(rank, last - rank), 0.0))
+    (low, low_key), (high, high_key) = at(rank - margin), at(rank + margin)
+    span = ops.maximum(ops.cast(high_key - low_key, "float32"), 1.0)
+    slope = ops.maximum(high - low, 1.0) / ops.maximum(density, 1e-9) / span
+
+    # lo: count(keys <= lo) < n or n = 0;  hi: count(keys <= hi) >= n.
+    like = ops.zeros_like(n)
+    start = (
+        ops.convert_to_tensor(np.int32(0)),
+        at(rank)[1],
+        slope,
+        like - 2,
+        # Where nothing is to go, the search is over before it starts.
+        ops.where(n > 0, like + INT32_MAX, like - 2),
+        like,
+        ops.where(n > 0, totals, like),
+    )
+
+    def unfinished(
+        step: Any, guess: Any, slope: Any, lo: Any, hi: Any, c_lo: Any, c_hi: Any
+    ) -> Any:
+        return ops.any(ops.logical_and(c_hi > n, lo < hi - 1))
+
+    def narrow(step: Any, guess: Any, slope: Any, lo: Any, hi: Any, c_lo: Any, c_hi: Any) -> Any:
+        guess = ops.maximum(lo + 1, ops.minimum(guess, hi - 1))
+        counted = count([k <= guess[s] for k, s in zip(keys, scopes)], scopes)
+        open_ = ops.logical_and(c_hi > n, lo < hi - 1)
+        enough = counted >= n
+        # The slope between this point and the end on its other side, once there is one.
+        other = ops.where(enough, lo, hi)
+        known = ops.logical_and(other >= 0, other < INT32_MAX)
+        rise = ops.cast(ops.where(enough, c_lo, c_hi) - counted, "float32")
+        chord = rise / ops.cast(ops.where(other == guess, 1, other - guess), "float32")
+        slope = ops.where(ops.logical_and(known, chord > 0.0), chord, slope)
+        up, down = ops.logical_and(open_, ops.logical_not(enough)), ops.logical_and(open_, enough)
+        lo, c_lo = ops.where(up, guess, lo), ops.where(up, counted, c_lo)
+        hi, c_hi = ops.where(down, guess, hi), ops.where(down, counted, c_hi)
+        # To the middle of the gap behind the n-th key; somewhat beyond it while the other side is
+        # open, so that both ends close in and bisection, if it comes to that, has little to do.
+        # Clipped before the cast, since float32 cannot hold INT32_MAX itself.
+        ahead = ops.cast(n - counted, "float32")
+        beyond = ops.sign(ahead) * ops.sqrt(ops.abs(ahead))
+        ahead = ahead + ops.where(known, 0.5, beyond)
+        move = ops.clip(ahead / slope, -(2.0**30), 2.0**30)
+        secant = guess + ops.cast(ops.round(move), "int32")
+        inside = ops.logical_and(secant > lo, secant < hi)
+        # `hi - lo` would overflow while both are at their ends.
+        middle = ops.right_shift(lo, 1) + ops.right_shift(hi, 1)
+        step = step + 1
+        guess = ops.where(ops.logical_and(inside, step < SECANT_STEPS), secant, middle)
+        return step, guess, slope, lo, hi, c_lo, c_hi
+
+    *_, hi, below, at_cut = while_loop(unfinished, narrow, start)
+    return hi, at_cut, below
+
+
+def smallest(keys: Sequence[Any], scopes: Sequence[int], n: Any, gone: Any = 0) -> list[Any]:
+    """Masks of exactly the `n` smallest keys of each scope; equal keys go by position.
+
+    Args:
+        keys: int32 tensors of any shapes, values >= -1 (-1 marks what is gone already: it sorts
+            before everything else).
+        scopes: for each of `keys` the number of its scope, 0, 1, ...
+        n: int32 (scopes,), 0 <= n <= number of keys in the scope.
+        gone: int32 (scopes,), how many keys are -1, where that is known: it saves passes.
+
+    Returns:
+        A list of bool tensors of the shapes of `keys`; True = among the n smallest of its scope.
+
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> a, b = np.array([4, 0, 2], "int32"), np.array([[2], [7]], "int32")
+    >>> [m.tolist() for m in map(ops.convert_to_numpy, smallest([a, b], [0, 0], [2]))]
+    [[False, True, True], [[False], [False]]]
+    >>> [m.tolist() for m in map(ops.convert_to_numpy, smallest([a, b], [0, 1], [0, 1]))]
+    [[False, False, False], [[True], [False]]]
+    """
+    keys = [ops.convert_to_tensor(k, dtype="int32") for k in keys]
+    n = ops.convert_to_tensor(n, dtype="int32")
+    cut, at_cut, below = threshold(keys, scopes, n, gone)
+    return list(
+        cond(
+            ops.any(at_cut > n),
+            lambda: _first_ties(keys, scopes, cut, n - below),
+            lambda: [k <= cut[s] for k, s in zip(keys, scopes)],
+        )
+    )
+
+
+def _first_ties(keys: Sequence[Any], scopes: Sequence[int], cut: Any, ties: Any) -> list[Any]:
+    """Everything below `cut`, and the first `ties` elements at it by position."""
+    chosen = []
+    seen: dict[int, Any] = {}
+    for k, s in zip(keys, scopes):
+        rows = ops.reshape(k, (-1, k.shape[-1])) if len(k.shape) else ops.reshape(k, (1, 1))
+        tied = rows == cut[s]
+        in_row = ops.sum(ops.cast(tied, "int32"), axis=-1)
+        before = seen.get(s, 0) + ops.cumsum(in_row) - in_row
+        seen[s] = seen.get(s, 0) + ops.sum(in_row)
+        taken = ops.maximum(ops.minimum(ties[s] - before, in_row), 0)
+        # A running count over a whole kernel would cost more than all passes before it. Rows are
+        # taken whole or not at all but for one: only there is the place within the row looked up.
+        partly = ops.logical_and(taken > 0, taken < in_row)
+        row = ops.argmax(ops.cast(partly, "int32"))
+        rank = ops.cumsum(ops.cast(ops.take(tied, row, axis=0), "int32"))
+        columns = ops.sum(ops.cast(rank <= ops.take(taken, row), "int32"))
+        whole = ops.where(taken > 0, rows.shape[-1], 0)
+        limit = ops.expand_dims(ops.where(partly, columns, whole), -1)
+        first = ops.logical_and(tied, ops.arange(rows.shape[-1], dtype="int32") < limit)
+        chosen.append(ops.logical_or(k < cut[s], ops.reshape(first, k.shape)))
+    return chosen
+
+
+def smallest_per_group(keys: Any, n: Any) -> Any:
+    """The `n` smallest keys along the last axis of each group; equal keys go by position.
+
+    Args:
+        keys: int32 tensor (..., group size).
+        n: int32 scalar, how many in every group.
+
+    Returns:
+        Bool tensor of the shape of `keys`.
+
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> ops.convert_to_numpy(smallest_per_group(np.array([[3, 1, 1, 2]], "int32"), 2)).tolist()
+    [[False, True, True, False]]
+    """
+    # The rank of each element is its place in the (stable) order of its group.
+    rank = ops.argsort(ops.argsort(keys, axis=-1), axis=-1)
+    return ops.cast(rank, "int32") < n

@@ -1,0 +1,97 @@
+"""Evaluates a finished run, or any `.keras` classifier of uint8 images, on its data or others."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfshed import datasets
+from tfshed.attach.policies import candidates
+from tfshed.core.backend import to_numpy
+from tfshed.experiments import build as objects
+from tfshed.experiments.run import FINAL
+from tfshed.observe.run_directory import SETTINGS
+
+
+def model_file(given: str | os.PathLike[str]) -> Path:
+    """The `.keras` file of a run directory, or the file itself.
+
+    Raises:
+        FileNotFoundError: nothing of the kind is there.
+    """
+    path = Path(given).expanduser()
+    found = path / FINAL if path.is_dir() else path
+    if not found.is_file():
+        raise FileNotFoundError(
+            f"model: expected a .keras file or the directory of a finished run, received {given}: "
+            f"{found} is not there"
+        )
+    return found
+
+
+def evaluate(
+    model: str | os.PathLike[str],
+    *,
+    data: str | None = None,
+    data_dir: str | None = None,
+    split: str | None = None,
+    batch_size: int = 128,
+    fraction: float = 1.0,
+) -> dict[str, Any]:
+    """Loss and accuracy of a trained network, and how sparse it is.
+
+    Args:
+        model: a run directory or a `.keras` file.
+        data: name, as `tfshed.datasets.load` takes it; None: that of the run.
+        data_dir: folder of the data sets.
+        split: None: the evaluation split.
+        batch_size: images at once.
+        fraction: part of the split, in (0, 1].
+
+    Raises:
+        FileNotFoundError, ValueError: the model or the data are not there or do not fit together.
+    """
+    file = model_file(model)
+    recorded = file.parent / SETTINGS
+    if data is None:
+        if not recorded.is_file():
+            raise ValueError(
+                f"data: expected a name, since {file} is not in a run directory that says which; "
+                "received None"
+            )
+        data = json.loads(recorded.read_text())["settings"]["config"]["data"]["name"]
+    net = keras.saving.load_model(file, compile=False)
+    size = net.input_shape[1]
+    found = datasets.load(str(data), data_dir=data_dir, image_size=size)
+    if tuple(net.input_shape[1:]) != tuple(found.image_shape):
+        raise ValueError(
+            f"data: expected images of {tuple(net.input_shape[1:])}, which {file} takes; received "
+            f"{found.image_shape} of {data}"
+        )
+    if net.output_shape[-1] != found.classes:
+        raise ValueError(
+            f"data: expected {net.output_shape[-1]} classes, as {file} has; received "
+            f"{found.classes} of {data}"
+        )
+    net.compile(
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=objects.metrics(found.classes),
+    )
+    batches = found.evaluation(batch_size, split=split, fraction=fraction)
+    metrics = net.evaluate(batches, verbose=0, return_dict=True)
+    kernels = [to_numpy(c.kernel.variable) for c in candidates(net)]
+    weights = sum(k.size for k in kernels)
+    return {
+        "model": str(file),
+        "data": data,
+        "split": split or found.eval_split,
+        **{name: float(value) for name, value in metrics.items()},
+        "parameters": int(net.count_params()),
+        "kernel_weights": weights,
+        "kernel_sparsity": 1 - sum(int(np.count_nonzero(k)) for k in kernels) / weights,
+    }

@@ -1,0 +1,88 @@
+"""What a run came to, as numbers and as a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tfshed.attach.keras3.optimizer import pruning_optimizer
+from tfshed.attach.policies import candidates
+from tfshed.core.backend import to_numpy
+from tfshed.experiments.build import schedule
+
+
+def results(
+    run: Any, before: dict[str, float] | None, after: dict[str, float], seconds: float, start: int
+) -> dict[str, Any]:
+    """The results of a finished run, as JSON holds them.
+
+    Args:
+        run: a `tfshed.experiments.Run`.
+        before, after: metrics on the evaluation split; before: None where nothing was pruned.
+        seconds: of training in this process, which began at step `start`.
+    """
+    kernels = [c.kernel.variable for c in candidates(run.model) if c.kernel.variable.trainable]
+    weights = sum(int(np.prod(v.shape)) for v in kernels)
+    left = sum(int(np.count_nonzero(to_numpy(v))) for v in kernels)
+    found: dict[str, Any] = {
+        "phase": run.settings.phase,
+        "model": run.config.model.name,
+        "data": run.config.data.name,
+        "seed": run.settings.seed,
+        "epochs": run.phase.epochs,
+        "steps": run.total_steps,
+        "batch_size": run.phase.batch_size,
+        "replicas": run.spread.replicas,
+        "parameters": int(run.model.count_params()),
+        "kernel_weights": weights,
+        "kernel_weights_left": left,
+        "kernel_sparsity": 1 - left / weights,
+        "before": before,
+        "after": after,
+        "steps_per_second": (run.total_steps - start) / seconds
+        if start < run.total_steps
+        else None,
+    }
+    pruning = pruning_optimizer(run.model.optimizer)
+    if pruning is not None:
+        kept = [int(to_numpy(m).sum()) for g in pruning.groups for m in g.masks]
+        sizes = [int(np.prod(s)) for g in pruning.groups for s in g.mask_shapes]
+        found |= {
+            "keep_target": float(to_numpy(pruning.groups[0].target)),
+            "keep_actual": sum(kept) / sum(sizes),
+            "threshold": max(float(to_numpy(g.threshold).max()) for g in pruning.groups),
+            "updates": run_updates(run),
+        }
+    return found
+
+
+def run_updates(run: Any) -> int:
+    """How many pruning updates the schedule has within the run."""
+    due, _ = schedule(run.phase, run.steps_per_epoch)(np.arange(run.total_steps + 1))
+    return int(np.count_nonzero(due))
+
+
+def results_table(found: dict[str, Any]) -> str:
+    """Results as lines of text.
+
+    Example:
+        >>> print(results_table({"phase": "train", "seed": 0, "after": {"accuracy": 0.9712}}))
+        phase            train
+        seed             0
+        after accuracy   0.9712
+    """
+    rows: list[tuple[str, str]] = []
+    for name, value in found.items():
+        if isinstance(value, dict):
+            rows += [(f"{name} {k}", _text(v)) for k, v in value.items()]
+        elif value is not None:
+            rows.append((name.replace("_", " "), _text(value)))
+    width = max(16, *(len(name) for name, _ in rows))
+    return "\n".join(f"{name.ljust(width)} {value}" for name, value in rows)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}" if value >= 10000 else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

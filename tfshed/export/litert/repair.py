@@ -1,0 +1,180 @@
+"""Mends what LiteRT's converter writes for sparse weights next to dense or quantised ones.
+
+Seen with the converter of TensorFlow 2.21, run by its own interpreter and by ai-edge-litert 2.3,
+both with XNNPACK, as they start by default:
+
+* All dense layers of a file share an operator version. XNNPACK leaves those of version 8 to the
+  kernels for blocks, and takes the packed values of blocks for all weights in any other: outputs
+  are wrong, or NaN. Here layers in blocks have version 8 and others do not, which XNNPACK runs.
+* float16 in blocks of 4: `DEQUANTIZE` is given the sparse tensor, and outputs are NaN. A `DENSIFY`
+  goes in between.
+* int8, float activations, stored singly: XNNPACK refuses the file. A `DEQUANTIZE` follows the
+  `DENSIFY`: then weights are expanded once, as XNNPACK takes the graph, and it computes in float32.
+* int8 with int8 activations, dense layers, stored singly: ai-edge-litert refuses the file. They are
+  stored in full.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from tfshed.export.litert.graph import WEIGHTS, Use, data, element, kind, parse, unparse, uses
+
+# Of FULLY_CONNECTED, with sparse weights; the last one before that.
+SPARSE_VERSION, DENSE_VERSION = 8, 7
+
+
+def repair(content: bytes) -> bytes:
+    """Returns a file that every interpreter runs; the same bytes if nothing was wrong."""
+    model = parse(content)
+    changed = False
+    full: dict[tuple[int, int], int] = {}  # what layers share is stored once
+    for use in uses(model):
+        position = WEIGHTS[use.op]
+        if not use.block or element(use.tensor) == np.float32:
+            continue
+        if element(use.tensor) == np.float16:
+            if "DENSIFY" not in use.unpacking:
+                # One DEQUANTIZE may serve several layers: the next one finds it mended.
+                for reader in [o for o in use.graph.operators if use.stored in o.inputs]:
+                    if kind(model, reader) == "DEQUANTIZE":
+                        _feed(reader, 0, _densify(model, use, reader))
+                        changed = True
+        elif not use.unpacking:
+            continue  # in blocks
+        elif element(use.graph.tensors[int(use.operator.inputs[0])]) == np.float32:
+            dense = int(use.operator.inputs[position])
+            _feed(use.operator, position, _dequantize(model, use, dense))
+            changed = True
+        elif use.op == "FULLY_CONNECTED" and use.block == 1:
+            if (id(use.graph), use.stored) not in full:
+                full[id(use.graph), use.stored] = _stored_in_full(model, use)
+            _feed(use.operator, position, full[id(use.graph), use.stored])
+            changed = True
+    if not _versions(model) and not changed:
+        return content
+    _drop_unused(model)
+    return unparse(model)
+
+
+def _versions(model: Any) -> bool:
+    """Gives dense layers in blocks version 8 and others another; returns whether it had to."""
+    changed = False
+    for use in uses(model):
+        code = model.operatorCodes[use.operator.opcodeIndex]
+        in_blocks = bool(use.block and not use.unpacking)
+        if use.op == "FULLY_CONNECTED" and in_blocks != (code.version == SPARSE_VERSION):
+            version = SPARSE_VERSION if in_blocks else DENSE_VERSION
+            use.operator.opcodeIndex = _code(model, use.op, version)
+            changed = True
+    return changed
+
+
+def _code(model: Any, name: str, version: int) -> int:
+    """The index of an operator's code, which is added if there is none of this version."""
+    from tensorflow.lite.python.schema_py_generated import BuiltinOperator, OperatorCodeT
+
+    number = getattr(BuiltinOperator, name)
+    codes = [(code.builtinCode, code.version) for code in model.operatorCodes]
+    if (number, version) in codes:
+        return codes.index((number, version))
+    code = OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = number
+    code.version = version
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
+
+
+def _densify(model: Any, use: Use, before: Any) -> int:
+    new = _tensor(use.graph, use.tensor, b"_dense", buffer=_buffer(model, None), sparsity=None)
+    return _operator(model, use.graph, before, "DENSIFY", use.stored, new)
+
+
+def _dequantize(model: Any, use: Use, index: int) -> int:
+    from tensorflow.lite.python.schema_py_generated import TensorType
+
+    new = _tensor(
+        use.graph,
+        use.tensor,
+        b"_float",
+        buffer=_buffer(model, None),
+        sparsity=None,
+        quantization=None,
+        type=TensorType.FLOAT32,
+    )
+    return _operator(model, use.graph, use.operator, "DEQUANTIZE", index, new)
+
+
+def _stored_in_full(model: Any, use: Use) -> int:
+    tensor, rows = use.tensor, use.tensor.sparsity.dimMetadata[1]
+    starts, columns = (np.asarray(x.values) for x in (rows.arraySegments, rows.arrayIndices))
+    stored = data(model, tensor)
+    full = np.zeros([int(n) for n in tensor.shape], element(tensor))
+    if stored is not None:
+        full[np.repeat(np.arange(len(full)), np.diff(starts)), columns] = stored.view(full.dtype)
+    buffer = _buffer(model, full.view(np.uint8).reshape(-1))
+    return _tensor(use.graph, tensor, b"_full", buffer=buffer, sparsity=None)
+
+
+def _feed(operator: Any, position: int, index: int) -> None:
+    inputs = np.array(operator.inputs, np.int32)
+    inputs[position] = index
+    operator.inputs = inputs
+
+
+def _buffer(model: Any, content: np.ndarray | None) -> int:
+    from tensorflow.lite.python.schema_py_generated import BufferT
+
+    buffer = BufferT()
+    buffer.data = content
+    model.buffers.append(buffer)
+    return len(model.buffers) - 1
+
+
+def _tensor(graph: Any, like: Any, suffix: bytes, **changes: Any) -> int:
+    new = copy.copy(like)
+    new.name = like.name + suffix
+    for name, value in changes.items():
+        setattr(new, name, value)
+    graph.tensors.append(new)
+    return len(graph.tensors) - 1
+
+
+def _operator(model: Any, graph: Any, before: Any, name: str, source: int, result: int) -> int:
+    from tensorflow.lite.python.schema_py_generated import OperatorT
+
+    new = OperatorT()
+    # DEQUANTIZE of int8 by channel has version 5; DENSIFY has one version only.
+    new.opcodeIndex = _code(model, name, 5 if name == "DEQUANTIZE" else 1)
+    new.inputs, new.outputs = np.array([source], np.int32), np.array([result], np.int32)
+    # Not `list.index`, which asks each operator whether it equals the other.
+    place = next(i for i, operator in enumerate(graph.operators) if operator is before)
+    graph.operators.insert(place, new)
+    return result
+
+
+def _drop_unused(model: Any) -> None:
+    """Drops `DENSIFY` operators that nothing reads, and the contents of what only they read."""
+    for graph in model.subgraphs:
+        read = {int(i) for operator in graph.operators for i in operator.inputs}
+        graph.operators = [
+            operator
+            for operator in graph.operators
+            if kind(model, operator) != "DENSIFY" or int(operator.outputs[0]) in read
+        ]
+    kept = set()
+    for graph in model.subgraphs:
+        read = {int(i) for operator in graph.operators for i in operator.inputs}
+        read |= {int(i) for i in graph.outputs}
+        kept |= {graph.tensors[i].buffer for i in read if i >= 0}
+        for i, tensor in enumerate(graph.tensors):
+            if i not in read:
+                tensor.sparsity = None
+    for metadata in model.metadata or []:
+        kept.add(metadata.buffer)
+    for i, buffer in enumerate(model.buffers):
+        if i not in kept:
+            buffer.data = None

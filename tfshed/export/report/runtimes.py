@@ -1,0 +1,132 @@
+"""Which runtimes can skip the zeros of a layer, under which conditions, and which of them fail."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from keras import layers as L
+
+from tfshed.attach.latency import PruneForLatencyOnXNNPack
+from tfshed.export.report.layers import Row, Verdict
+
+# LiteRT's converter takes blocks if they hold so many of the zeros that single weights would leave
+# out, and stores in full what has fewer zeros.
+IN_BLOCKS, FEWEST_ZEROS = 0.9, 0.3
+# Of the weights of all 1x1 convolutions in XNNPACK's sparse part, more than this must be zero.
+XNNPACK_ZEROS = 2 / 3
+BLOCKS, XNNPACK, SHRINK = "LiteRT, blocks", "LiteRT, XNNPACK", "shrink"
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """One of XNNPACK's conditions for sparse inference.
+
+    Attributes:
+        name: what is asked for.
+        holds: whether it does; None: it depends on the processor that will run the model.
+        found: what was found.
+    """
+
+    name: str
+    holds: bool | None
+    found: str
+
+
+def xnnpack_conditions(model: Any, rows: Sequence[tuple[Row, Any]]) -> list[Condition]:
+    """XNNPACK's conditions, by the README of LiteRT's delegate ("Sparse inference") and its code.
+
+    There `xnn_subgraph_rewrite_for_nchw` puts a part of the graph in NCHW layout and runs its 1x1
+    convolutions sparse (Elsen et al. 2019, "Fast Sparse ConvNets", arXiv 1911.09723).
+    """
+    pointwise = [row for row, layer in rows if _is_pointwise(layer)]
+    weights = sum(row.weights for row in pointwise)
+    zeros = sum(row.weights - row.nonzero for row in pointwise) / max(weights, 1)
+    try:
+        PruneForLatencyOnXNNPack().ensure_model_supports_pruning(model)
+        graph, why = True, "it does"
+    except ValueError as error:
+        graph, why = False, str(error).removeprefix("pruning_policy: ")
+    return [
+        Condition(
+            "1x1 convolutions: stride 1, no groups, no dilation, no padding",
+            bool(pointwise),
+            f"{len(pointwise)} of {len(rows)} kernels",
+        ),
+        Condition(
+            "more than 2/3 of their weights are zero",
+            zeros > XNNPACK_ZEROS,
+            f"{zeros:.2%}",
+        ),
+        Condition(
+            "the part starts at a 3x3 convolution of stride 2 over 3 channels, padded by 1 on each "
+            "side, ends at a global average pooling, and has in between only 1x1 and depthwise "
+            "(3x3 or 5x5, stride 1 or 2, padded) convolutions, additions, multiplications, "
+            "elementwise functions and bilinear resizing",
+            graph,
+            why,
+        ),
+        Condition(
+            "float values, stored sparse (DENSIFY)",
+            True,
+            "so by export.litert with values='float32' or 'float16'",
+        ),
+        Condition(
+            "a processor with sparse kernels: ARM, WebAssembly, RISC-V; x86 only without AVX",
+            None,
+            _processor(),
+        ),
+    ]
+
+
+def verdicts(row: Row, layer: Any, conditions: Sequence[Condition]) -> tuple[Verdict, ...]:
+    """What can skip the zeros of one kernel."""
+    found = [_blocks(row, layer)]
+    if _is_pointwise(layer):
+        failing = [c for c in conditions if c.holds is False]
+        reason = "; ".join(f"not: {c.name} ({c.found})" for c in failing)
+        fits = "on ARM, WebAssembly and RISC-V; x86 only without AVX"
+        found.append(Verdict(XNNPACK, not failing, reason or fits))
+    elif isinstance(layer, L.Conv2D):
+        found.append(Verdict(XNNPACK, False, "sparse kernels are for 1x1 convolutions alone"))
+    if row.dead:
+        reason = f"{row.dead} output channels are zero; export.shrink removes those it can"
+        found.append(Verdict(SHRINK, True, reason))
+    return tuple(found)
+
+
+def _blocks(row: Row, layer: Any) -> Verdict:
+    why = None
+    if not isinstance(layer, L.Dense):
+        why = f"its block kernel is for dense layers, not {row.layer}"
+    elif row.sparsity < FEWEST_ZEROS:
+        why = f"less than {FEWEST_ZEROS:.0%} zeros"
+    elif row.blocks is None:
+        why = f"{row.shape[0]} inputs are no multiple of 4"
+    elif row.blocks < IN_BLOCKS:
+        why = f"{row.blocks:.0%} of the zeros are in blocks of 4 inputs: prune with Block(4, 1)"
+    if why is not None:
+        return Verdict(BLOCKS, False, why)
+    return Verdict(BLOCKS, True, "1x4 blocks, float32, small batches")
+
+
+def _is_pointwise(layer: Any) -> bool:
+    if not isinstance(layer, L.Conv2D):
+        return False
+    shape = (layer.kernel_size, layer.strides, layer.dilation_rate)
+    return layer.groups == 1 and all(tuple(s) == (1, 1) for s in shape)
+
+
+def _processor() -> str:
+    """What is known of this machine's processor."""
+    machine = platform.machine() or "an unknown processor"
+    if machine.lower() not in ("x86_64", "amd64", "i386", "i686"):
+        return f"this machine: {machine}"
+    flags = Path("/proc/cpuinfo")
+    if not flags.exists():
+        return f"this machine: {machine}, AVX unknown"
+    avx = " avx " in f" {flags.read_text()} ".replace("\n", " ")
+    return f"this machine: {machine} with{'' if avx else 'out'} AVX: {'no' if avx else 'yes'}"

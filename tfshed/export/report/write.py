@@ -1,0 +1,143 @@
+"""A report on a sparse model: its bytes in each format, and what can run it faster, or not."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfshed.attach.keras3.declarations import check_stripped
+from tfshed.core.backend import to_numpy
+from tfshed.export.report import layers
+from tfshed.export.report.result import Report
+from tfshed.export.report.runtimes import verdicts, xnnpack_conditions
+from tfshed.export.report.sizes import FORMATS, sizes
+from tfshed.observe.csv_table import replace_file
+
+__all__ = ["Report", "report"]
+
+
+def report(
+    model: Any,
+    *,
+    path: str | os.PathLike[str] | None = None,
+    formats: Sequence[str] | None = None,
+) -> Report:
+    """Says what the zeros of a model are worth: bytes in each format, and speed in each runtime.
+
+    Operations are counted as 2 x multiplications on one example, over dense and convolutional
+    layers (`Dense`, `EinsumDense`, convolutions of all kinds) in the model's own graph; biases,
+    normalisation and activations are left out, and what is inside recurrent, attention and
+    subclassed layers is listed as not counted.
+
+    Sizes are measured by writing the model to a temporary folder, which takes as long as the
+    exports do; `formats` chooses:
+
+    * "float32", "gzip": 4 bytes a weight; the same through gzip.
+    * "saved_model", "packed_saved_model": `export.saved_model` without and with packing.
+    * "keras", "deflated_keras": Keras' file without the optimizer, and `export.keras`.
+    * "litert", "sparse_litert": `export.litert` without and with sparse storage.
+    * "entropy_floor": bits for the places of non-zeros, 4 bytes for each: about what is left to be
+      gained by storing them better.
+
+    A format that cannot hold the model, or not on this backend, is in the report with the reason.
+
+    Args:
+        model: a built `keras.Model` without pruning wrappers. It is left as it is.
+        path: a folder for report.txt, report.json and report.html, or one file with the suffix
+            .txt, .json or .html; missing parents are made, earlier reports replaced. Default None:
+            nothing is written.
+        formats: which sizes to measure; default all. `()`: none, which takes no time.
+
+    Returns:
+        A `Report` with `.text`, `.to_json()`, `.html()` and all numbers.
+
+    Raises:
+        TypeError: if `model` is no Keras 3 model.
+        ValueError: if it is not built or still wrapped, a format is unknown, or `path` is a file of
+            another kind.
+
+    >>> import keras, tfshed
+    >>> dense = keras.layers.Dense(64, name="hidden")
+    >>> net = tfshed.sparsify(keras.Sequential([keras.Input((16,)), dense], name="net"), 0.75)
+    >>> found = tfshed.export.report(net, formats=["float32", "entropy_floor"])
+    >>> print("\\n".join(found.text.splitlines()[:4]))
+    Report on net
+    parameters: 1,088, 256 of them not zero
+    sparsity of the kernels: 75.00%
+    FLOPs (2 x multiplications, one example): 2,048 dense, 512 without zeros (0.250)
+    >>> [(size.format, size.size) for size in found.sizes]
+    [('float32', 4352), ('entropy_floor', 1384)]
+
+    Source: entropy of positions as in Han et al. 2016 (arXiv 1510.00149); XNNPACK's conditions from
+    the README of LiteRT's delegate, section "Sparse inference".
+    """
+    _check(model)
+    chosen = list(FORMATS) if formats is None else list(formats)
+    unknown = [name for name in chosen if name not in FORMATS]
+    if isinstance(formats, str) or unknown:
+        raise ValueError(
+            f"report: expected formats as a list of some of {list(FORMATS)}, received {formats!r}"
+        )
+    files = {} if path is None else _files(Path(path))
+    found = layers.rows(model)
+    conditions = xnnpack_conditions(model, found)
+    rows = [
+        dataclasses.replace(row, runtimes=verdicts(row, layer, conditions)) for row, layer in found
+    ]
+    result = Report(
+        model.name,
+        model.count_params(),
+        sum(int(np.count_nonzero(to_numpy(v) != 0)) for v in model.weights),
+        rows,
+        sum(row.flops or 0 for row in rows),
+        sum(row.sparse_flops or 0 for row in rows),
+        sizes(model, rows, chosen),
+        conditions,
+    )
+    for file, kind in files.items():
+        _write(file, result, kind)
+    return result
+
+
+def _write(file: Path, result: Report, kind: str) -> None:
+    makers = {".txt": lambda: f"{result}\n", ".json": result.to_json, ".html": result.html}
+    text = makers[kind]()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(file, lambda new: _write_text(new, text))
+
+
+def _write_text(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8")
+
+
+def _files(path: Path) -> dict[Path, str]:
+    """The files to write, each with its kind."""
+    kinds = (".txt", ".json", ".html")
+    if path.suffix in kinds and not path.is_dir():
+        return {path: path.suffix}
+    if path.is_file() or (path.suffix and not path.is_dir()):
+        raise ValueError(
+            f"report: expected path as a folder or a file ending in one of {kinds}, received "
+            f"{str(path)!r}"
+        )
+    return {path / f"report{kind}": kind for kind in kinds}
+
+
+def _check(model: Any) -> None:
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"report: expected a keras.Model of Keras 3, received {type(model).__name__}. Wrap a "
+            "layer in keras.Sequential([keras.Input(shape), layer])."
+        )
+    if not model.built:
+        raise ValueError(
+            f"report: expected a built model, received {model.name!r} without weights. Call it on "
+            "a batch or give it a keras.Input first."
+        )
+    check_stripped(model, "report")

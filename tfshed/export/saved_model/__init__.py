@@ -1,0 +1,1 @@
+"""SavedModels in which zeros take no space."""

@@ -1,0 +1,171 @@
+"""Which variables are coded how, and the files that hold them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfshed.export.saved_model.coding import encode, is_full
+from tfshed.export.saved_model.decoding import AXES, Layout, describe
+from tfshed.export.saved_model.replicas import has_replicas
+
+VALUES = ("float32", "bfloat16", "float16", "int8")
+# Variables with fewer elements are coded together, as one vector: an operation for each of many
+# biases would cost more than their bytes.
+OWN = 4096
+# A file is read and expanded as a whole, one after the other: this bounds what that takes.
+FILE_BYTES = 1 << 26
+# Arrays without zeros are few below this share of all numbers.
+SPARED = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Variables that are coded as one array.
+
+    Attributes:
+        variables: their positions in the list that was packed; more than one are one vector.
+        layout, row: what `_decoding.decode` takes.
+        scale: float32 of the last axis' length, that int8 values are multiplied with, else None.
+    """
+
+    variables: tuple[int, ...]
+    layout: Layout
+    row: tuple[int, ...]
+    scale: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """One file of parts, with what it is known by."""
+
+    path: Path
+    size: int
+    fingerprint: bytes
+    parts: tuple[Part, ...]
+
+
+def packable(variable: Any) -> bool:
+    """Whether a `tf.Variable` can be packed: numbers of a whole number of bytes, on one device."""
+    if has_replicas(variable) or not hasattr(variable, "handle"):
+        return False
+    dtype = variable.dtype
+    numeric = dtype.is_floating or dtype.is_integer or dtype.is_bool
+    whole = numeric and dtype.size in (1, 2, 4, 8) and "int4" not in dtype.name
+    known = variable.shape.is_fully_defined() and variable.shape.rank <= AXES
+    return whole and known and variable.shape.num_elements() < 2**31
+
+
+def is_kernel(variable: Any) -> bool:
+    """Whether lossy values are for this variable: float32 with two axes longer than 1."""
+    return variable.dtype.name == "float32" and sum(size > 1 for size in variable.shape) >= 2
+
+
+def rounded(array: np.ndarray, values: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """A float32 kernel in the values that are stored, and the scales of int8.
+
+    bfloat16 values are still float32, with the lower mantissa zero. int8 values are multiples of
+    a 127th of the largest magnitude of their output channel, the last axis.
+
+    >>> rounded(np.array([[2.54, 0.01], [-1.0, 0.0]], "float32"), "int8")[0]
+    array([[127, 127],
+           [-50,   0]], dtype=int8)
+
+    Raises:
+        ValueError: if a value would become infinite, or for int8 is not finite.
+    """
+    import ml_dtypes
+
+    if values == "int8":
+        if not np.isfinite(array).all():
+            raise ValueError("finite values for int8, received an infinite one or a NaN")
+        largest = np.abs(array).max(axis=tuple(range(array.ndim - 1)), initial=0.0)
+        # A scale below the normal range would be flushed to 0 by some processors, not by others.
+        tiny = largest / np.float32(127) < np.finfo(np.float32).tiny
+        scale = np.where(tiny, np.float32(0), largest / np.float32(127)).astype(np.float32)
+        return np.rint(array / np.where(tiny, np.float32(np.inf), scale)).astype(np.int8), scale
+    dtype = np.float16 if values == "float16" else ml_dtypes.bfloat16
+    with np.errstate(over="ignore"):
+        short = array.astype(dtype)
+    if np.isinf(short.astype(np.float32)).sum() > np.isinf(array).sum():
+        raise ValueError(f"values in the range of {values}, received one up to {array.max()}")
+    return (short if values == "float16" else short.astype(np.float32)), None
+
+
+def restored(array: np.ndarray, values: str, kernel: bool) -> np.ndarray:
+    """What a variable holds once it is expanded, `-0.0` aside."""
+    if values == "float32" or not kernel:
+        return array
+    short, scale = rounded(array, values)
+    return short.astype(np.float32) * (1 if scale is None else scale)
+
+
+def pack(variables: list[Any], values: str, folder: Path) -> Iterator[File]:
+    """Writes files `weights_<i>.tfshed` to `folder`; each is complete when it is given.
+
+    Args:
+        variables: those for which `packable` holds.
+        values: one of `VALUES`.
+
+    Raises:
+        ValueError: naming the variable whose values `values` cannot hold.
+    """
+    parts: list[Part] = []
+    streams: list[bytes] = []
+    size = index = 0
+    usual: Counter[int] = Counter()
+    full = {i for i, variable in enumerate(variables) if is_full(variable.numpy())}
+    sizes = [variable.shape.num_elements() for variable in variables]
+    few = sum(sizes[i] for i in full) < SPARED * sum(sizes)
+    for positions, array, scale, mantissa in _arrays(variables, values, full):
+        # Few numbers are read back like the others even if that takes a little longer: to
+        # prepare operations of their own takes TensorFlow more.
+        alike = usual.most_common(1)[0][0] if usual and few else None
+        coded = encode(array, mantissa_bytes=mantissa, alike=alike)
+        usual.update([len(coded.steps)] if coded.gap else [])
+        parts.append(Part(positions, *describe(coded, array, size), scale))
+        streams += coded.streams
+        size += sum(len(stream) for stream in coded.streams)
+        if size > FILE_BYTES:
+            yield _write(folder / f"weights_{index}.tfshed", streams, parts)
+            parts, streams, size, index = [], [], 0, index + 1
+    if parts:
+        yield _write(folder / f"weights_{index}.tfshed", streams, parts)
+
+
+def _arrays(variables: list[Any], values: str, last: set[int]) -> Iterator[tuple]:
+    """What is coded as one array: positions, the array, scales, bytes of the mantissa."""
+    together: dict[str, list[int]] = {}
+    for position in sorted(range(len(variables)), key=lambda i: i in last):
+        variable = variables[position]
+        lossy = values != "float32" and is_kernel(variable)
+        if not lossy and variable.shape.num_elements() < OWN:
+            together.setdefault(variable.dtype.name, []).append(position)
+            continue
+        array, scale = variable.numpy(), None
+        if lossy:
+            try:
+                array, scale = rounded(array, values)
+            except ValueError as error:
+                raise ValueError(f"export: {variable.name}: expected {error}.") from None
+        yield (position,), array, scale, 1 if lossy and values == "bfloat16" else 3
+    for positions in together.values():
+        # What has the same shape but for the first axis is cut apart together.
+        positions.sort(key=lambda i: (variables[i].shape.rank, tuple(variables[i].shape[1:]), i))
+        arrays = [variables[position].numpy() for position in positions]
+        one = arrays[0] if len(arrays) == 1 else np.concatenate([a.reshape(-1) for a in arrays])
+        yield tuple(positions), one, None, 3
+
+
+def _write(path: Path, streams: list[bytes], parts: list[Part]) -> File:
+    import tensorflow as tf
+
+    content = b"".join(streams)
+    path.write_bytes(content)
+    fingerprint = tf.fingerprint(tf.constant([content])).numpy().tobytes()
+    return File(path, len(content), fingerprint, tuple(parts))

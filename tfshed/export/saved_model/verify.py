@@ -1,0 +1,189 @@
+"""Compares what a SavedModel computes with what its model computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tfshed.export.saved_model.pack import is_kernel, packable, restored
+from tfshed.export.saved_model.packed import all_variables
+from tfshed.export.serving import PREPROCESSED
+from tfshed.export.signature import as_arrays, random_inputs
+
+# Between XLA compiled by JAX and by TensorFlow, relative to the largest output; seen: 1e-7.
+JAX_TOLERANCE = 1e-5
+
+
+def verify_saved_model(
+    model: Any,
+    root: Any,
+    specs: list[Any],
+    path: Path,
+    values: str = "float32",
+    raw_specs: list[Any] | None = None,
+) -> tuple[float, float]:
+    """Loads the SavedModel at `path` and compares it with its model on random inputs.
+
+    Every variable must have every bit that it should have, after rounding to `values`. Outputs:
+    on TensorFlow `root.serve`, the model's forward pass as a `tf.function`, is the reference and
+    every bit counts. On JAX the reference is also the model itself, called directly, to a
+    relative `1e-5` of the largest output. With lossy values outputs differ; they must be finite
+    where the reference is. Preprocessing is compared too, unless it takes strings, of which
+    random ones would mean nothing.
+
+    Returns:
+        The largest difference of an output and the largest output, both 0 without lossy values.
+
+    Raises:
+        RuntimeError: if something differs, or the model fails on random inputs.
+    """
+    import keras
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))  # named: its functions hold their variables weakly
+    _check_variables(root, loaded, values)
+    inputs = random_inputs(specs)
+    serve = _repeatable(model, root, root.serve, inputs)
+    expected = serve()
+    received = _arrays(loaded.serve(*inputs))
+    lossy = values != "float32"
+    differing = _unlike(expected, received) if lossy else _differing(expected, received)
+    if differing and _differing(expected, serve()):
+        raise RuntimeError(
+            f"export: expected {model.name!r} to give the same outputs twice on the same inputs, "
+            "received different ones (random numbers in the forward pass?), so an export cannot "
+            "be compared with it. Pass verify=False to write it unverified."
+        )
+    if keras.backend.backend() == "jax" and isinstance(model, keras.Model) and not lossy:
+        outputs = model(*as_arrays(inputs), training=False)
+        differing += _apart(_arrays(outputs), received)
+    if raw_specs and not any(spec.dtype == tf.string for spec in keras.tree.flatten(raw_specs)):
+        raw = random_inputs(raw_specs)
+        wanted = _repeatable(model, root, root.serve_with_preprocessing, raw)()
+        given = _arrays(loaded.serve_with_preprocessing(*raw))
+        found = _unlike(wanted, given) if lossy else _differing(wanted, given)
+        differing += [f"{PREPROCESSED}: {what}" for what in found]
+    if differing:
+        raise RuntimeError(
+            f"export: expected the SavedModel to give the outputs of {model.name!r}, received "
+            f"others ({'; '.join(differing)}). Nothing was kept. A layer that reads values from "
+            "outside its variables would do this: make them weights of the layer."
+        )
+    return _largest(expected, received) if lossy else (0.0, 0.0)
+
+
+def _repeatable(
+    model: Any, root: Any, function: Callable[..., Any], inputs: list[Any]
+) -> Callable[[], list[Any]]:
+    import keras
+
+    # A layer may write its state in inference too (a stateful RNN): the user's stays as it was.
+    state = [(v, v.numpy()) for v in root.non_trainable_variables]
+
+    def serve() -> list[Any]:
+        try:
+            return _arrays(function(*inputs))
+        except Exception as error:
+            shapes = [tuple(x.shape) for x in keras.tree.flatten(inputs)]
+            raise RuntimeError(
+                f"export: expected {model.name!r} to run on random inputs of shapes {shapes}, "
+                f"received: {error}. Pass input_signature with sizes and dtypes that it takes, "
+                "or verify=False."
+            ) from error
+        finally:
+            for variable, value in state:
+                variable.assign(value)
+
+    return serve
+
+
+def _check_variables(root: Any, loaded: Any, values: str) -> None:
+    import numpy as np
+
+    for mine, other in zip(all_variables(root), all_variables(loaded), strict=True):
+        expected, received = mine.numpy(), other.numpy()
+        if packable(mine):
+            expected = restored(expected, values, is_kernel(mine))
+        # `-0.0` may have become `0.0`.
+        same = expected.shape == received.shape and np.all(
+            (expected == received) | ((expected != expected) & (received != received))
+        )
+        if not same:
+            raise RuntimeError(
+                f"export: expected the SavedModel to hold the values of {mine.name!r}, received "
+                "others. Nothing was kept. Was the model trained on meanwhile?"
+            )
+
+
+def _arrays(outputs: Any) -> list[Any]:
+    import keras
+    import numpy as np
+
+    return [np.asarray(leaf) for leaf in keras.tree.flatten(outputs) if leaf is not None]
+
+
+def _largest(expected: list[Any], received: list[Any]) -> tuple[float, float]:
+    import numpy as np
+
+    pairs = [
+        (a.astype("float64"), b.astype("float64"))
+        for a, b in zip(expected, received, strict=True)
+        if a.dtype != object
+    ]
+    pairs = [(a[np.isfinite(a)], b[np.isfinite(a)]) for a, b in pairs]
+    difference = max((np.abs(a - b).max(initial=0.0) for a, b in pairs), default=0.0)
+    largest = max((np.abs(a).max(initial=0.0) for a, _ in pairs), default=0.0)
+    return float(difference), float(largest)
+
+
+def _differing(expected: list[Any], received: list[Any]) -> list[str]:
+    """What differs in dtype, shape or any bit; NaNs with the same bits are the same.
+
+    `-0.0` and `0.0` are the same: a weight of the one comes back as the other.
+    """
+    import numpy as np
+
+    if len(expected) != len(received):
+        return [f"{len(received)} outputs for {len(expected)}"]
+    found = []
+    for index, (a, b) in enumerate(zip(expected, received, strict=True)):
+        if (a.dtype, a.shape) != (b.dtype, b.shape):
+            found.append(f"output {index} is {b.dtype} {b.shape}, not {a.dtype} {a.shape}")
+        elif a.dtype == object:  # strings, whose array holds addresses
+            if a.tolist() != b.tolist():
+                found.append(f"output {index} holds other strings")
+        elif a.tobytes() != b.tobytes():
+            sizes = (*a.shape, a.dtype.itemsize)
+            bits = [np.ascontiguousarray(x).view("u1").reshape(sizes) for x in (a, b)]
+            others = np.count_nonzero((a != b) & (bits[0] != bits[1]).any(axis=-1))
+            if others:
+                found.append(f"output {index} differs in {others} of {a.size} numbers")
+    return found
+
+
+def _unlike(expected: list[Any], received: list[Any]) -> list[str]:
+    """What differs in more than its numbers: number of outputs, dtype, shape, or not finite."""
+    import numpy as np
+
+    found = [text for text in _differing(expected, received) if "differs in" not in text]
+    if found:
+        return found
+    for index, (a, b) in enumerate(zip(expected, received, strict=True)):
+        if a.dtype != object:
+            lost = np.isfinite(a.astype("float64")) & ~np.isfinite(b.astype("float64"))
+            found += [f"output {index} is not finite any more"] if lost.any() else []
+    return found
+
+
+def _apart(expected: list[Any], received: list[Any]) -> list[str]:
+    """What differs by more than rounding."""
+    import numpy as np
+
+    found = []
+    for index, (a, b) in enumerate(zip(expected, received, strict=True)):
+        a, b = a.astype("float64"), b.astype("float64")
+        largest = float(np.max(np.abs(a), initial=0.0, where=np.isfinite(a)))
+        if not np.allclose(a, b, rtol=0, atol=JAX_TOLERANCE * largest, equal_nan=True):
+            found.append(f"output {index} is off by up to {np.max(np.abs(a - b))} on JAX")
+    return found

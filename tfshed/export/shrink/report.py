@@ -1,0 +1,200 @@
+"""What `tfshed.export.shrink` says about what it did."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from keras import layers
+
+from tfshed.export.shrink import kernels
+from tfshed.export.shrink.solve import Solution
+from tfshed.export.shrink.trace import Trace
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One layer with weights.
+
+    Attributes:
+        name, layer: of the layer, and its class.
+        filters: (before, after), output channels; None: its channels are not known.
+        parameters: (before, after).
+        flops: (before, after), 2 x multiplications of its kernels on one example, over all its
+            uses; None: it is no dense or convolutional layer, or its sizes are open.
+    """
+
+    name: str
+    layer: str
+    filters: tuple[int, int] | None
+    parameters: tuple[int, int]
+    flops: tuple[int, int] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Left:
+    """What could not be removed.
+
+    Attributes:
+        name: the layer's.
+        filters: how many dead filters it still has for this reason; 0: the layer was left as a
+            whole, because its use of channels is not known.
+        reason: why.
+    """
+
+    name: str
+    filters: int
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class ShrinkReport:
+    """What `shrink` did; `str()` is the table.
+
+    Attributes:
+        name: the model's.
+        rows: list of `Row`, in the order of the layers.
+        left: list of `Left`.
+        parameters: (before, after), of the whole model.
+        flops: (before, after), over dense and convolutional layers; None: sizes are open.
+        difference: the largest difference of the outputs on random inputs, relative to the largest
+            output; None: not verified.
+    """
+
+    name: str
+    rows: list[Row]
+    left: list[Left]
+    parameters: tuple[int, int]
+    flops: tuple[int, int] | None
+    difference: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        found = dataclasses.asdict(self)
+        for row in (found, *found["rows"]):
+            row.update({k: list(v) for k, v in row.items() if isinstance(v, tuple)})
+        return found
+
+    def __repr__(self) -> str:
+        before, after = self.parameters
+        return f"<ShrinkReport of {self.name}: {before:,} to {after:,} parameters>"
+
+    def __str__(self) -> str:
+        table = [["layer", "class", "filters", "parameters", "FLOPs"]]
+        for row in self.rows:
+            counts = [_change(x) for x in (row.filters, row.parameters, row.flops)]
+            table.append([row.name, row.layer, *counts])
+        table.append(["total", "", "", _change(self.parameters), _change(self.flops)])
+        widths = [max(len(line[i]) for line in table) for i in range(5)]
+        lines = [
+            "  ".join(
+                c.rjust(w) if i > 1 else c.ljust(w) for i, (c, w) in enumerate(zip(x, widths))
+            ).rstrip()
+            for x in table
+        ]
+        rule = "-" * max(len(line) for line in lines)
+        lines = [f"Shrinking of {self.name}", lines[0], rule, *lines[1:-1], rule, lines[-1]]
+        if self.left:
+            lines += ["", "left:"]
+        for left in self.left:
+            count = f"{left.filters} dead filter{'s' if left.filters > 1 else ''}"
+            lines.append(f"  {left.name}: {count + ': ' if left.filters else ''}{left.reason}")
+        if self.difference is None:
+            return "\n".join([*lines, "outputs not compared"])
+        return "\n".join([*lines, f"largest difference of the outputs: {self.difference:.1e}"])
+
+
+def _change(counts: tuple[int, int] | None) -> str:
+    if counts is None:
+        return ""
+    before, after = counts
+    return f"{before:,}" if before == after else f"{before:,} -> {after:,}"
+
+
+def _is_layer(operation: Any) -> bool:
+    """Whether it has a place in the report: no plain operation, no input."""
+    return isinstance(operation, layers.Layer) and not isinstance(operation, layers.InputLayer)
+
+
+def report(
+    model: Any, new: Any, functional: Any, trace: Trace, found: Solution, difference: float | None
+) -> ShrinkReport:
+    """Puts together what is known after shrinking."""
+    after = {layer.name: layer for layer in new.layers}
+    nodes: dict[int, list[Any]] = {}
+    for depth in sorted(functional._nodes_by_depth, reverse=True):
+        for node in functional._nodes_by_depth[depth]:
+            nodes.setdefault(id(node.operation), []).append(node)
+    rows = []
+    for layer in model.layers:
+        if _is_layer(layer) and layer.count_params():
+            rows.append(_row(layer, after[layer.name], nodes[id(layer)], trace, found))
+    counted = [r.flops for r in rows if r.layer in kernels.COUNTED]
+    sums = None if None in counted else tuple(sum(f[i] for f in counted if f) for i in (0, 1))
+    return ShrinkReport(
+        model.name,
+        rows,
+        _left(trace, found),
+        (model.count_params(), new.count_params()),
+        sums,  # type: ignore[arg-type]
+        difference,
+    )
+
+
+def _row(layer: Any, new: Any, nodes: list[Any], trace: Trace, found: Solution) -> Row:
+    filters = None
+    if id(layer) in trace.resizes and id(layer) not in trace.opaque:
+        ids = trace.channels[id(nodes[0].outputs[0])].ids
+        filters = (len(ids), int(found.keep(ids).sum()))
+    flops = None
+    if type(layer).__name__ in kernels.COUNTED:
+        old = [kernels.flops(layer, node) for node in nodes]
+        if None not in old:
+            size = [
+                sum(int(np.prod(v.shape)) for v in x.weights if v.name.endswith("kernel"))
+                for x in (layer, new)
+            ]
+            before = sum(f or 0 for f in old)
+            flops = (before, before // size[0] * size[1])
+    return Row(
+        layer.name,
+        type(layer).__name__,
+        filters,
+        (layer.count_params(), new.count_params()),
+        flops,
+    )
+
+
+def _left(trace: Trace, found: Solution) -> list[Left]:
+    reasons = _reasons(trace, found)
+    counts: dict[tuple[str, str], set[int]] = {}
+    for layer, ids in trace.dead:
+        for i in ids[found.keep(ids)]:
+            key = (layer.name, reasons[int(found.labels[i])])
+            counts.setdefault(key, set()).add(int(i))
+    left = [Left(name, len(ids), reason) for (name, reason), ids in counts.items()]
+    for layer, why in trace.opaque.values():
+        if _is_layer(layer) and layer.count_params():
+            left.append(Left(layer.name, 0, f"{type(layer).__name__}: {why}"))
+    return left
+
+
+def _reasons(trace: Trace, found: Solution) -> dict[int, str]:
+    """Why each group of channels that stays does."""
+    reasons = dict(found.kept_for)
+    for ids, reason in trace.blocks:
+        for label in np.unique(found.labels[ids]):
+            reasons.setdefault(int(label), reason)
+    lost: dict[int, str] = {}
+    for ids, reason in trace.lost:
+        for label in np.unique(found.labels[ids]):
+            lost[int(label)] = reason
+    for c in trace.consumers.values():
+        used = c.uses[:, found.keep(c.outputs)].any(axis=1)
+        for i in np.flatnonzero(used & ~c.foldable):
+            label = int(found.labels[c.inputs[i]])
+            here = f"a constant other than 0 at the padding of {c.layer.name}"
+            live = f"tied to a channel that {c.layer.name} uses"
+            reasons.setdefault(label, lost.get(label, live) if np.isnan(c.const[i]) else here)
+    return reasons

@@ -1,0 +1,141 @@
+"""Which channels go: the largest set whose removal changes no output.
+
+A channel may go if every layer that mixes it has no weight for it, or can make up for it: by its
+bias (the channel is constant), or, where a constant meets zero padding, by the row of another
+constant channel that stays, its host. A convolution is linear, so the constants a and b in two
+channels do the same as b alone under the kernel k_b + a / b * k_a, borders included.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfshed.export.shrink.trace import Consumer, Trace
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Solution:
+    """What goes.
+
+    Attributes:
+        labels: int (ids,), the group of channels an id belongs to: they go or stay together.
+        removed: bool (groups,).
+        host: int (groups,), the group whose row makes up for a removed one; -1: none.
+        kept_for: group that could go and must stay -> why.
+    """
+
+    labels: np.ndarray
+    removed: np.ndarray
+    host: np.ndarray
+    kept_for: dict[int, str]
+
+    def keep(self, ids: np.ndarray) -> np.ndarray:
+        """Bool, which of these channels stay."""
+        return ~self.removed[self.labels[ids]]
+
+
+def solve(trace: Trace) -> Solution:
+    """Removes until nothing more can go. No tensor loses its last channel."""
+    state = _State(trace)
+    while state.remove_unneeded() or state.remove_hosted():
+        pass
+    return Solution(state.labels, state.removed, state.host, state.kept_for)
+
+
+def components(count: int, ties: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """A label for each id, the same for ids that are tied.
+
+    >>> components(4, [(np.array([0]), np.array([2]))]).tolist()
+    [0, 1, 0, 2]
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    a = np.concatenate([np.zeros(0, np.int64), *(a for a, _ in ties)])
+    b = np.concatenate([np.zeros(0, np.int64), *(b for _, b in ties)])
+    graph = coo_array((np.ones(len(a), bool), (a, b)), shape=(count, count))
+    return np.asarray(connected_components(graph, directed=False)[1])
+
+
+class _State:
+    def __init__(self, trace: Trace):
+        self.labels = labels = components(trace.count, trace.ties)
+        groups = int(labels.max(initial=-1)) + 1
+        self.removed = np.zeros(groups, bool)
+        self.blocked = np.zeros(groups, bool)
+        for ids, _ in trace.blocks:
+            self.blocked[labels[ids]] = True
+        self.host = np.full(groups, -1)
+        self.kept_for: dict[int, str] = {}
+        self.consumers = list(trace.consumers.values())
+        self.inputs = [labels[c.inputs] for c in self.consumers]
+        self.outputs = [labels[c.outputs] for c in self.consumers]
+        arrays = {id(x.ids): labels[x.ids] for x in trace.channels.values() if len(x.ids)}
+        self.tensors = list(arrays.values())
+
+    def _used(self, i: int) -> np.ndarray:
+        """Bool (inputs,): channels with a weight in an output that stays."""
+        uses = self.consumers[i].uses[:, ~self.removed[self.outputs[i]]]
+        return np.asarray(uses.any(axis=1))
+
+    def remove_unneeded(self) -> bool:
+        """Removes what nothing uses or biases make up for; False if there is none."""
+        needed = self.blocked | self.removed
+        for i, consumer in enumerate(self.consumers):
+            hosted = self.host[self.inputs[i]] >= 0
+            needed[self.inputs[i][self._used(i) & ~consumer.foldable & ~hosted]] = True
+        return self._remove(~needed)
+
+    def remove_hosted(self) -> bool:
+        """Removes constants that only padding keeps, all but one of each kind."""
+        meets: dict[int, list[int]] = {}
+        for i, consumer in enumerate(self.consumers):
+            stuck = self._used(i) & ~consumer.foldable & (self.host[self.inputs[i]] < 0)
+            for label in self.inputs[i][stuck]:
+                meets.setdefault(int(label), []).append(i)
+        stays = self.blocked | self.removed
+        stays[self.host[self.host >= 0]] = False
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for label, where in meets.items():
+            if not stays[label] and all(self._constant(i, label) for i in where):
+                alike.setdefault(tuple(where), []).append(label)
+        new = np.zeros_like(self.removed)
+        for found, group in alike.items():
+            hosts = [label for label in group if label in self.host]
+            # The largest, so that no row is blown up.
+            host = max(hosts or group, key=lambda h: min(abs(self._constant(i, h)) for i in found))
+            going = [label for label in group if label != host and label not in hosts]
+            if going:
+                self._entrust(going, host, found)
+                new[going] = True
+        return self._remove(new)
+
+    def _entrust(self, going: list[int], host: int, where: tuple[int, ...]) -> None:
+        names = ", ".join(self.consumers[i].layer.name for i in where)
+        self.kept_for[host] = f"carries the constants of others to the borders of {names}"
+        self.blocked[host] = True
+        self.host[going] = host
+        for i in where:
+            uses, row = self.consumers[i].uses, self.inputs[i]
+            uses[row == host] |= uses[np.isin(row, going)].any(axis=0)
+
+    def _constant(self, i: int, label: int) -> float:
+        """The constant that a consumer could have carried by another channel; 0: none."""
+        consumer: Consumer = self.consumers[i]
+        values = consumer.const[self.inputs[i] == label]
+        if len(values) != 1 or np.isnan(values[0]) or consumer.input_axis is None:
+            return 0.0
+        return float(values[0])
+
+    def _remove(self, new: np.ndarray) -> bool:
+        for tensor in self.tensors:
+            if (self.removed | new)[tensor].all():
+                last = int(tensor[new[tensor]][0])
+                new[last], self.blocked[last] = False, True
+                self.host[last] = -1
+                self.kept_for[last] = "the last channel of its tensor"
+        self.removed |= new
+        return bool(new.any())

@@ -1,0 +1,92 @@
+"""Where the rows of `KeepRatio` go: memory, two CSV files, TensorBoard, a plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tfshed.observe.csv_table import Row, Table, replace_file
+from tfshed.observe.scalars import Scalars
+
+KEY = ["step", "epoch", "event"]
+RATIOS = ["target", "actual", "gap", "after_update", "threshold", "scheduled", "shed"]
+
+
+class Journal:
+    """All rows of a run, in memory and, with a directory, in files that a resumed run goes on with.
+
+    Args:
+        directory: local folder, made when needed; None: memory only.
+        tensorboard: whether scalars are written to `tensorboard/` in it.
+    """
+
+    def __init__(self, directory: Path | None, tensorboard: bool):
+        self.rows: list[Row] = []
+        self.directory = directory
+        self._tables: list[Table] = []
+        self._scalars: Scalars | None = None
+        if directory is not None:
+            self._tables = [
+                Table(directory / "keep_ratio.csv", [*KEY, *RATIOS, "learning_rate"]),
+                Table(directory / "keep_ratio_layers.csv", KEY),
+            ]
+            self._scalars = Scalars(str(directory / "tensorboard")) if tensorboard else None
+
+    def resume(self, step: int) -> None:
+        """Drops the rows after `step`, a future that did not come; takes over earlier ones."""
+        self.rows = [row for row in self.rows if row["step"] <= step]
+        if self.directory is None:
+            return
+        self.directory.mkdir(parents=True, exist_ok=True)
+        rows, layers = (table.resume(step) for table in self._tables)
+        # By key: a crash may have come between the writes of the two files.
+        kernels = {tuple(row[k] for k in KEY): row for row in layers}
+        for row in rows:
+            found = kernels.get(tuple(row[k] for k in KEY), {})
+            row["kernels"] = {k: v for k, v in found.items() if k not in KEY and v is not None}
+        if len(rows) > len(self.rows):
+            self.rows = rows
+
+    def add(self, row: Row, kernels: dict[str, float]) -> None:
+        """Takes a row, which begins with the columns `KEY`, and the keep-ratios of the kernels."""
+        self.rows.append({**row, "kernels": kernels})
+        if self._tables:
+            self._tables[0].append(row)
+            self._tables[1].append({**{k: row[k] for k in KEY}, **kernels})
+
+    def scalars(self, net: Row, groups: list[Row], kernels: dict[str, float], step: int) -> None:
+        """Writes numbers for TensorBoard, under keep_ratio/, keep_ratio_<group>/ and kernels/."""
+        if self._scalars is None:
+            return
+        values = {f"keep_ratio/{k}": net[k] for k in RATIOS if net[k] is not None}
+        for i, group in enumerate(groups if len(groups) > 1 else ()):
+            values |= {f"keep_ratio_{i}/{k}": group[k] for k in RATIOS}
+        values |= {f"kernels/{path}": rho for path, rho in kernels.items()}
+        self._scalars.write(values, step)
+
+    def plot(self) -> None:
+        """Draws `keep_ratio.png` anew."""
+        if self.directory is None:
+            return
+        # It brings matplotlib.
+        from tfshed.observe.plots import keep_ratio_plot
+
+        replace_file(
+            self.directory / "keep_ratio.png", lambda path: keep_ratio_plot({"": self.rows}, path)
+        )
+
+    def close(self) -> None:
+        if self._scalars is not None:
+            self._scalars.close()
+
+
+def flat(values: dict[str, Any]) -> dict[str, Any]:
+    """Nested dictionaries as one.
+
+    >>> flat({"loss": 1.0, "head": {"accuracy": 0.5}})
+    {'loss': 1.0, 'accuracy': 0.5}
+    """
+    out: dict[str, Any] = {}
+    for name, value in values.items():
+        out |= flat(value) if isinstance(value, dict) else {name: value}
+    return out

@@ -1,0 +1,263 @@
+"""`KeepRatio`: what the schedule asks for and what the net has kept, at every update and epoch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfshed.attach.keras3.optimizer import pruning_optimizer
+from tfshed.core.backend import to_numpy
+from tfshed.observe.clock import Clock
+from tfshed.observe.evaluate import evaluate_aside
+from tfshed.observe.journal import RATIOS, Journal, flat
+from tfshed.observe.probe import ControlProbe, PruningProbe, Reading
+
+LOGS = {
+    "keep_target": "target",
+    "keep_actual": "actual",
+    "keep_gap": "gap",
+    "threshold": "threshold",
+    "pruned_by_schedule": "scheduled",
+    "shed": "shed",
+}
+IN_BAR = ("keep_target", "keep_actual")
+
+
+class KeepRatio(keras.callbacks.Callback):
+    """Follows target keep-ratio r, actual keep-ratio rho and shedding, at every update and epoch.
+
+    A row is made after each step with a pruning update and at the end of each epoch:
+
+    * `step`: optimizer steps begun (accumulated batches are one step); `epoch`: from 0, as in
+      Keras; `event`: "update", "epoch" or "look" (see below).
+    * `target`: r, 1 before the first update. `actual`: rho, the fraction the masks keep now,
+      in weights or in the granularity's blocks. `gap`: r - rho, what was shed ahead of schedule.
+    * `after_update`: rho right after the last update, before anything was shed again.
+    * `threshold`: theta, the largest over scopes. `scheduled`, `shed`: how many weights (blocks)
+      the schedule pruned and how many fell below theta, since the start.
+    * `learning_rate`, and the metrics known: at updates the running ones of the epoch.
+
+    With several pruning groups, ratios are means weighted by the groups' weights, counts are sums,
+    and columns `target_0`, `actual_0`, ... have each group alone. For N:M and balanced pruning the
+    target is what their groups can come to.
+
+    The end of an epoch has `keep_target`, `keep_actual`, `keep_gap`, `threshold`,
+    `pruned_by_schedule` and `shed` in its logs. Keras hands the same logs from callback to
+    callback, so History and the progress bar, which come last, always show them; a `CSVLogger`,
+    `ModelCheckpoint` or `EarlyStopping` sees them if it stands after this callback. During an
+    epoch the bar shows target and actual keep-ratio as of the last update.
+
+    The device is read only when the schedule says that an update may have happened. Updates hidden
+    inside one execution (`steps_per_execution` > 1) have rows with the target alone.
+
+    A model whose optimizer does not prune is a control run: r is 1, and rho the fraction of
+    weights in its trainable kernels (those that pruning takes by default) with
+    |w| >= `degenerate_below`, which is not removed and may grow again. So rho is what a pruned run
+    with that first threshold would look like if it never pruned and forgave. Rows come each epoch,
+    and where `schedule` has updates (event "look").
+
+    A run that goes on from a checkpoint goes on with the files: rows after the step it resumes at
+    are dropped first. A run from step 0 begins them anew, as `CSVLogger` does.
+
+    Args:
+        directory: local folder for `keep_ratio.csv`, `keep_ratio_layers.csv` (keep-ratio of each
+            kernel), `keep_ratio.png` (written anew at each epoch) and TensorBoard's event files in
+            `tensorboard/`. Default None: nothing is written.
+        validation_data: evaluated for every row, as `validation_data` of `fit` is for every epoch;
+            the metrics of training are left alone. Default None: only rows of epochs have
+            validation metrics, those of `fit`.
+        validation_batch_size, validation_steps: as in `fit`.
+        plot, tensorboard: whether these are written; default True.
+        schedule: for control runs, a pruning schedule at whose updates to look. Default None.
+        degenerate_below: float >= 0, for control runs; default 1e-4, the first threshold of
+            pruning by magnitude. 0 counts what is not zero.
+
+    Attributes:
+        history: list of dict, all rows; "kernels" in them has the keep-ratio of each kernel.
+
+    Raises:
+        ValueError: naming the argument, or in `fit` for a model without trainable kernels.
+
+    >>> import keras, numpy as np, tfshed
+    >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> model = tfshed.prune_low_magnitude(net, tfshed.OneShot(0.75, step=2))
+    >>> model.compile(keras.optimizers.SGD(1e-4), "mse")
+    >>> x, y = np.ones((12, 8), "float32"), np.ones((12, 4), "float32")
+    >>> keep = tfshed.KeepRatio()
+    >>> _ = model.fit(x, y, batch_size=4, verbose=0, callbacks=[tfshed.UpdatePruningStep(), keep])
+    >>> [(row["step"], row["event"], row["target"], row["scheduled"]) for row in keep.history]
+    [(2, 'update', 0.25, 24), (3, 'epoch', 0.25, 24)]
+    """
+
+    # `on_train_batch_end` only adds numbers that are there already, so Keras may go on calling it
+    # beside the next step; all reading is done in hooks that are never called that way.
+    async_safe = True
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] | None = None,
+        *,
+        validation_data: Any = None,
+        validation_batch_size: int | None = None,
+        validation_steps: int | None = None,
+        plot: bool = True,
+        tensorboard: bool = True,
+        schedule: Any = None,
+        degenerate_below: float = 1e-4,
+    ):
+        super().__init__()
+        if directory is not None and (
+            not isinstance(directory, (str, os.PathLike)) or not os.fspath(directory)
+        ):
+            raise ValueError(f"directory: expected a path or None, received {directory!r}")
+        if schedule is not None and not callable(schedule):
+            raise ValueError(
+                "schedule: expected a callable step -> (should_prune, sparsity) or None, received "
+                f"{schedule!r}"
+            )
+        if not isinstance(degenerate_below, (int, float)) or not 0 <= degenerate_below < 1e30:
+            raise ValueError(
+                f"degenerate_below: expected a finite number >= 0, received {degenerate_below!r}"
+            )
+        self._validation = (validation_data, validation_batch_size, validation_steps)
+        self._schedule, self._degenerate_below = schedule, degenerate_below
+        self._journal = Journal(None if directory is None else Path(directory), tensorboard)
+        self._plot = plot
+        self._probe: Any = None
+        self._shown: dict[str, float] = {}
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        return self._journal.rows
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._probe = None
+        self._resumed = False
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._epoch = epoch
+        if self._attach():
+            # Only now: callbacks restore checkpoints, and with them the step, when training begins.
+            self._sync_model()
+            self._clock.restart(self._applied())
+            self._resume(self._clock.step)
+            self._show(self._probe.read())
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        # Looks at what the batches before this one did: so many have been run in this epoch.
+        if batch and self._attach() and self._clock.expects(batch):
+            self._look(batch)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if logs is not None:
+            shown = self._shown
+            logs.update({name: shown[name] for name in IN_BAR if name in shown})
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs = {} if logs is None else logs
+        if not self._attach():
+            raise RuntimeError(
+                "KeepRatio: expected training to use the optimizer the model was compiled with, "
+                f"received {self.model.name}, whose optimizer has taken no step"
+            )
+        self._look(0, {k: v for k, v in logs.items() if k not in LOGS})
+        logs.update(self._shown)
+        if self._plot:
+            self._journal.plot()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._journal.close()
+
+    def _attach(self) -> bool:
+        """Finds out what to read; False as long as the optimizer has no variables.
+
+        In the first epoch only: other callbacks may wrap the optimizer after this one is set up,
+        and some models are built in their first step.
+        """
+        if self._probe is not None:
+            return True
+        # `self.model` copies the state out of the running step on JAX, at every batch here.
+        model = self._model if keras.backend.backend() == "jax" else self.model
+        optimizer = model.optimizer
+        if optimizer is None or not optimizer.built:
+            return False
+        pruning = pruning_optimizer(optimizer)
+        self._probe = (
+            PruningProbe(pruning.groups)
+            if pruning is not None
+            else ControlProbe(model, self._degenerate_below, self._schedule)
+        )
+        while getattr(optimizer, "inner_optimizer", None) is not None:
+            optimizer = optimizer.inner_optimizer
+        self._innermost = optimizer
+        self._clock = Clock(self._probe.due, optimizer.gradient_accumulation_steps or 1)
+        return True
+
+    def _sync_model(self) -> Any:
+        """The model; on JAX, asking for it brings the state of the running step into it."""
+        return self.model
+
+    def _applied(self) -> int:
+        # Not `iterations`, which counts accumulated steps when they are whole.
+        return int(to_numpy(self._innermost._iterations))
+
+    def _resume(self, step: int) -> None:
+        rewound = bool(self.history) and self.history[-1]["step"] > step
+        if not self._resumed or rewound:
+            self._journal.resume(step)
+        self._resumed = True
+
+    def _look(self, batches: int, logs: dict[str, Any] | None = None) -> None:
+        """Reads the device; makes a row for each update since the last look, and for an epoch.
+
+        Args:
+            batches: run in this epoch.
+            logs: at the end of an epoch, its metrics.
+        """
+        model = self._sync_model()
+        self._clock.sync(self._applied(), batches)
+        steps = self._clock.take()
+        if not steps and logs is None:
+            return
+        # Built in the first step of all, so there was nothing before.
+        self._resume(0 if not self._resumed else self._clock.step)
+        for step in steps[:-1]:
+            # Its execution went on to later updates: only the target is known.
+            self._add(step, self._probe.event, self._probe.target_at(step))
+        reading = self._probe.read()
+        self._show(reading)
+        # Validation has reset the metrics by the end of an epoch: then the logs have them.
+        known = flat(model.get_metrics_result() if logs is None else logs)
+        metrics = {k: float(ops.convert_to_numpy(v)) for k, v in known.items()}
+        validation = evaluate_aside(model, *self._validation)
+        if steps:
+            training = {k: v for k, v in metrics.items() if not k.startswith("val_")}
+            self._add(steps[-1], self._probe.event, reading, {**training, **validation})
+        if logs is not None:
+            self._add(self._clock.step, "epoch", reading, {**metrics, **validation})
+        self._journal.scalars(reading.net, reading.groups, reading.kernels, self._clock.step)
+
+    def _show(self, reading: Reading) -> None:
+        self._shown = {name: reading.net[key] for name, key in LOGS.items()}
+
+    def _add(
+        self,
+        step: int,
+        event: str,
+        reading: Reading | float,
+        metrics: dict[str, float] | None = None,
+    ) -> None:
+        row: dict[str, Any] = {"step": step, "epoch": self._epoch, "event": event}
+        if not isinstance(reading, Reading):
+            nothing = dict.fromkeys([*RATIOS, "learning_rate"])
+            self._journal.add({**row, **nothing, "target": reading}, {})
+            return
+        row |= {name: reading.net[name] for name in RATIOS}
+        row["learning_rate"] = float(to_numpy(self._innermost.learning_rate))
+        for i, group in enumerate(reading.groups if len(reading.groups) > 1 else ()):
+            row |= {f"{name}_{i}": value for name, value in group.items()}
+        self._journal.add({**row, **(metrics or {})}, reading.kernels)

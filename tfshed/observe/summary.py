@@ -1,0 +1,160 @@
+"""`summary`: how sparse each kernel of a model is, and what it was declared to become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfshed.attach.keras3.declarations import declarations
+from tfshed.attach.keras3.wrapper import PruneLowMagnitude
+from tfshed.attach.policies import Candidate, Selection, candidates, choose
+from tfshed.core.backend import live, to_numpy
+from tfshed.core.config import PruningConfig
+from tfshed.observe.probe import unique
+from tfshed.observe.summary_table import Row, Summary
+
+
+def summary(model: Any, print_fn: Callable[[str], None] | None = None) -> Summary:
+    """Prints the sparsity of every kernel of a model, and how it is pruned or why it is not.
+
+    Args:
+        model: a built Keras model or layer, from `tfshed.prune_low_magnitude` or not, trained or
+            not.
+        print_fn: called once with the whole text; default `print`.
+
+    Returns:
+        A `Summary` with `.rows`, `.declarations`, `.total_sparsity`, `.to_dict()`.
+
+    Raises:
+        TypeError: no model or layer. ValueError: it is not built.
+
+    >>> import keras, tfshed
+    >>> dense = keras.layers.Dense(4, kernel_initializer="ones", name="head")
+    >>> net = keras.Sequential([keras.Input((8,)), dense], name="net")
+    >>> found = tfshed.summary(tfshed.sparsify(net, 0.75))
+    Sparsity of net
+    kernel           layer  shape   weights  non-zero  sparsity  kept  pruned
+    -----------------------------------------------------------------------------------
+    net/head/kernel  Dense  (8, 4)       32         8    75.00%        no: not declared
+    -----------------------------------------------------------------------------------
+    total                                32         8    75.00%
+    >>> found.total_sparsity
+    0.75
+    """
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(f"model: expected a Keras model or layer, received {type(model).__name__}")
+    if not model.built:
+        raise ValueError(f"model: expected a built model, received {model.name} without weights")
+    found = list(_kernels(model))
+    declared = _declared(model, found)
+    configs: dict[str, tuple[int, PruningConfig]] = {}
+    for each in declared.values():
+        configs.setdefault(each.key(), (len(configs), each))
+    reasons = _reasons(model, found, [config for _, config in configs.values()])
+    rows = []
+    for c, path in zip(found, unique([c.kernel.path for c in found])):
+        config, why = declared.get(id(c.kernel.variable)), reasons.get(id(c.kernel.variable))
+        number = None if config is None else configs[config.key()][0]
+        rows.append(_row(c, path, config, number, why or "not declared"))
+    result = Summary(
+        model.name,
+        rows,
+        [
+            _description(config, [r for r in rows if r.pruning == i], found)
+            for i, config in configs.values()
+        ],
+    )
+    (print if print_fn is None else print_fn)(str(result))
+    return result
+
+
+def _kernels(model: Any) -> Iterator[Candidate]:
+    """All kernels: a wrapper names only those it prunes, its layer may have others."""
+    seen: set[int] = set()
+    for candidate in candidates(model):
+        wrapped = isinstance(candidate.owner, PruneLowMagnitude)
+        for c in candidates(candidate.owner.layer) if wrapped else [candidate]:
+            if id(c.kernel.variable) not in seen:
+                seen.add(id(c.kernel.variable))
+                yield c
+
+
+def _declared(model: Any, found: list[Candidate]) -> dict[int, PruningConfig]:
+    """The configuration of each kernel that is pruned, by the identity of its variable."""
+    declared: dict[int, PruningConfig] = {}
+    for config, kernels in declarations(model):
+        for kernel in kernels:
+            declared.setdefault(id(kernel.variable), config)
+    # Nothing declared in the model, but an optimizer prunes it: KeepZeros, or groups made by hand.
+    for c in found:
+        group, _ = getattr(c.kernel.variable, "_tfshed", (None, 0))
+        if group is not None:
+            declared.setdefault(id(c.kernel.variable), group.config)
+    return declared
+
+
+def _reasons(model: Any, found: list[Candidate], configs: list[PruningConfig]) -> dict[int, str]:
+    """Why kernels are left alone: what was said when the model was pruned, else what would be."""
+    reasons: dict[int, str] = {}
+    owners = {id(c.owner): c.owner for c in found}
+    for owner in owners.values() if configs else ():
+        inside, _, choices = choose(owner, configs[0], Selection())
+        for c, choice in zip(inside, choices):
+            if not choice.pruned:
+                reasons[id(c.kernel.variable)] = choice.reason
+    layers = model._flatten_layers(include_self=True, recursive=True)
+    said = {row.path: row for x in layers for row in getattr(x, "_tfshed_report", ())}
+    for c in found:
+        row = said.get(c.kernel.path)
+        if row is not None and not row.pruned:
+            reasons[id(c.kernel.variable)] = row.reason
+    return reasons
+
+
+def _row(c: Candidate, path: str, config: Any, pruning: int | None, reason: str) -> Row:
+    variable, axes = c.kernel.variable, c.kernel.axes
+    weight = to_numpy(variable)
+    # Not `np.count_nonzero`, which does not know bfloat16.
+    nonzero, shape = int((weight != 0).sum()), tuple(variable.shape)
+    kept = None
+    if config is not None:
+        group, i = getattr(variable, "_tfshed", (None, 0))
+        there = (
+            to_numpy(group.masks[i])
+            if group is not None
+            else to_numpy(config.granularity.scores(live(variable), axes)) != 0
+        )
+        kept = float(np.mean(there))
+    return Row(
+        path=path,
+        layer=type(c.owner).__name__,
+        shape=shape,
+        weights=weight.size,
+        nonzero=nonzero,
+        sparsity=1.0 - nonzero / max(weight.size, 1),
+        keep_ratio=kept,
+        pruning=pruning,
+        reason="" if config is not None else reason,
+    )
+
+
+def _description(config: PruningConfig, rows: list[Row], found: list[Candidate]) -> dict[str, Any]:
+    groups = [getattr(c.kernel.variable, "_tfshed", (None, 0))[0] for c in found]
+    mine = [g for g in groups if g is not None and g.config.key() == config.key()]
+    return {
+        "kernels": len(rows),
+        "weights": sum(row.weights for row in rows),
+        "scope": config.scope,
+        "criterion": repr(config.criterion),
+        "granularity": repr(config.granularity),
+        "schedule": repr(config.schedule),
+        "final_sparsity": config.final_sparsity,
+        "threshold": config.threshold,
+        "grow_threshold": config.grow_threshold,
+        # None before there is an optimizer that prunes.
+        "threshold_now": float(to_numpy(mine[0].threshold).max()) if mine else None,
+        "target_now": float(to_numpy(mine[0].target)) if mine else None,
+    }

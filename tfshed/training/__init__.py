@@ -1,8 +1,0 @@
-"""Whole runs from a recipe: train, prune, evaluate; what the scripts are thin mains over."""
-
-from __future__ import annotations
-
-from tfshed.training.recipe import check, recipe, scaled
-from tfshed.training.run import Run, Settings
-
-__all__ = ["Run", "Settings", "check", "recipe", "scaled"]
