@@ -113,7 +113,7 @@ def test_no_private_name_comes_from_another_file(name):
         for module, names in GRAPH[name].items()
         for each in [module.rpartition(".")[2], *names]
         if each.startswith("_") and not each.startswith("__")
-    } - {"tfshed.attach.keras3.optimizer._mixes"}
+    }
     assert not private
 
 

@@ -9,6 +9,8 @@ import sys
 import keras
 import pytest
 
+import tfshed
+
 HEAVY = (
     "tensorflow_model_optimization",
     "tf_keras",
@@ -67,7 +69,18 @@ print("done")
 
 @pytest.mark.backend
 def test_an_unknown_name():
-    import tfshed
-
     with pytest.raises(AttributeError, match="no attribute 'trim'"):
         tfshed.trim  # noqa: B018
+
+
+@pytest.mark.backend
+def test_dir_shows_the_public_names_and_nothing_else():
+    found = dir(tfshed)
+    assert set(tfshed.__all__) <= set(found)
+    assert {"export", "schedules", "models", "experiments", "__version__"} <= set(found)
+    # Neither the folders of the package nor what its first file imports.
+    assert not {"attach", "core", "observe", "importlib", "keras", "Any"} & set(found)
+    assert ("tfmot" in found) == (keras.backend.backend() == "tensorflow")
+    # What is listed is there, so that `help(tfshed)` and inspect work.
+    for name in found:
+        assert getattr(tfshed, name) is not None

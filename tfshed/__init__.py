@@ -3,6 +3,8 @@
 import importlib
 from typing import Any
 
+import keras
+
 from tfshed.attach.keras3.callbacks import KeepZeros, UpdatePruningStep
 from tfshed.attach.keras3.optimizer import PruningOptimizer
 from tfshed.attach.keras3.sparsify import sparsify
@@ -93,3 +95,13 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(_MODULES[name])
     raise AttributeError(f"module 'tfshed' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, which is what a console completes after `tfshed.`, and nothing else."""
+    modules = dict(_MODULES)
+    # tf_keras runs on TensorFlow alone: elsewhere the name is an error that says so, and tools
+    # that look at every name of a module (help, inspect.getmembers) would end with it.
+    if keras.backend.backend() != "tensorflow":
+        del modules["tfmot"]
+    return sorted([*__all__, *modules, "__version__"])

@@ -16,12 +16,10 @@ from keras import ops
 from keras.src.utils import tracking
 
 from tfshed.attach.group import Kernel, PruningGroup
+from tfshed.attach.mixing import mixes_elements
 from tfshed.core.backend import init_scope, to_numpy
 from tfshed.core.config import PruningConfig
 from tfshed.core.granularity import Axes
-
-# Their update of one element depends on others, pruned ones included: they see masked gradients.
-MIXING = ("Adafactor", "Lamb", "Muon")
 
 
 @keras.saving.register_keras_serializable(package="tfshed")
@@ -205,7 +203,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
     ) -> list[Any]:
         masked = self.mask_gradients
         if masked == "auto":
-            masked = _mixes(self.inner_optimizer)
+            masked = mixes_elements(self.inner_optimizer)
         for j, (grad, variable) in enumerate(zip(grads, variables)):
             group, i = self._slots.get(self._var_key(variable), (None, 0))
             # The gradient of an embedding is sparse in rows: adding to it would make it dense.
@@ -253,16 +251,6 @@ class PruningOptimizer(keras.optimizers.Optimizer):
             config.pop("inner_optimizer"), custom_objects=custom_objects
         )
         return cls(inner, **config)
-
-
-def _mixes(optimizer: Any) -> bool:
-    """Whether the update of one element depends on the gradients of others."""
-    if optimizer.clipnorm or optimizer.global_clipnorm:
-        return True
-    if any(kind.__name__ in MIXING for kind in type(optimizer).__mro__):
-        return True
-    # Those inside of a MultiOptimizer.
-    return any(_mixes(each) for each in getattr(optimizer, "optimizers", ()))
 
 
 def _from_config(saved: dict[str, Any], variables: list[Any]) -> PruningGroup:

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfshed.attach.keras3.optimizer import _mixes
+from tfshed.attach.mixing import mixes_elements
 from tfshed.attach.tf_keras.group import Member, WrapperGroup
 from tfshed.attach.tf_keras.real import sparsity, tf_keras
 from tfshed.attach.tf_keras.wrapper import PruneLowMagnitude
@@ -78,7 +78,7 @@ class Hook:
 
     def _apply(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
         pairs = list(grads_and_vars)
-        masked = _mixes(self.optimizer)
+        masked = mixes_elements(self.optimizer)
         for group in self.groups:
             pairs = group.before(pairs, masked)
         result = self._inner(pairs, *args, **kwargs)
