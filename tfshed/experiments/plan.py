@@ -13,6 +13,7 @@ from tfshed.core.backend import to_numpy
 from tfshed.experiments.build import schedule
 from tfshed.experiments.results import run_updates
 from tfshed.experiments.run import Run, Settings
+from tfshed.observe.text_table import text_pairs
 
 STEPS = 2
 BAR = 40
@@ -128,8 +129,7 @@ def _curve(run: Run) -> list[str]:
 
 
 def _table(title: str, rows: dict[str, str]) -> list[str]:
-    width = max(len(name) for name in rows)
-    return ["", title, *(f"  {name.ljust(width)}  {value}" for name, value in rows.items())]
+    return ["", title, *text_pairs(rows, indent="  ")]
 
 
 def _bytes(count: int) -> str:

@@ -10,6 +10,7 @@ from tfshed.attach.keras3.optimizer import pruning_optimizer
 from tfshed.attach.policies import candidates
 from tfshed.core.backend import to_numpy
 from tfshed.experiments.build import schedule
+from tfshed.observe.text_table import text_pairs
 
 
 def results(
@@ -78,8 +79,7 @@ def results_table(found: dict[str, Any]) -> str:
             rows += [(f"{name} {k}", _text(v)) for k, v in value.items()]
         elif value is not None:
             rows.append((name.replace("_", " "), _text(value)))
-    width = max(16, *(len(name) for name, _ in rows))
-    return "\n".join(f"{name.ljust(width)} {value}" for name, value in rows)
+    return "\n".join(text_pairs(dict(rows), width=15))
 
 
 def _text(value: Any) -> str:

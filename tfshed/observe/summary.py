@@ -14,7 +14,7 @@ from tfshed.attach.policies import Candidate, Selection, candidates, choose
 from tfshed.core.backend import live, to_numpy
 from tfshed.core.config import PruningConfig
 from tfshed.observe.probe import unique
-from tfshed.observe.summary_table import Row, Summary
+from tfshed.observe.summary_table import KernelSparsity, Summary
 
 
 def summary(model: Any, print_fn: Callable[[str], None] | None = None) -> Summary:
@@ -114,7 +114,7 @@ def _reasons(model: Any, found: list[Candidate], configs: list[PruningConfig]) -
     return reasons
 
 
-def _row(c: Candidate, path: str, config: Any, pruning: int | None, reason: str) -> Row:
+def _row(c: Candidate, path: str, config: Any, pruning: int | None, reason: str) -> KernelSparsity:
     variable, axes = c.kernel.variable, c.kernel.axes
     weight = to_numpy(variable)
     # Not `np.count_nonzero`, which does not know bfloat16.
@@ -128,7 +128,7 @@ def _row(c: Candidate, path: str, config: Any, pruning: int | None, reason: str)
             else to_numpy(config.granularity.scores(live(variable), axes)) != 0
         )
         kept = float(np.mean(there))
-    return Row(
+    return KernelSparsity(
         path=path,
         layer=type(c.owner).__name__,
         shape=shape,
@@ -141,7 +141,9 @@ def _row(c: Candidate, path: str, config: Any, pruning: int | None, reason: str)
     )
 
 
-def _description(config: PruningConfig, rows: list[Row], found: list[Candidate]) -> dict[str, Any]:
+def _description(
+    config: PruningConfig, rows: list[KernelSparsity], found: list[Candidate]
+) -> dict[str, Any]:
     groups = [getattr(c.kernel.variable, "_tfshed", (None, 0))[0] for c in found]
     mine = [g for g in groups if g is not None and g.config.key() == config.key()]
     return {

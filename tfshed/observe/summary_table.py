@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from tfshed.observe.text_table import text_table
+
 SCOPES = {
     "global": "one ranking over all kernels",
     "layer": "each kernel to the sparsity by itself",
@@ -13,7 +15,7 @@ SCOPES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class KernelSparsity:
     """One kernel.
 
     Attributes:
@@ -42,7 +44,7 @@ class Summary:
 
     Attributes:
         name: the model's.
-        rows: list of `Row`, in the order of the layers.
+        rows: list of `KernelSparsity`, in the order of the layers.
         declarations: list of dict, what each `prune_low_magnitude` came to: scope, criterion,
             granularity, schedule, threshold, ..., kernels and weights it prunes.
         weights, nonzero: int, over all kernels.
@@ -51,7 +53,7 @@ class Summary:
     """
 
     name: str
-    rows: list[Row]
+    rows: list[KernelSparsity]
     declarations: list[dict[str, Any]]
 
     @property
@@ -90,18 +92,10 @@ class Summary:
 
     def __str__(self) -> str:
         head = ["kernel", "layer", "shape", "weights", "non-zero", "sparsity", "kept", "pruned"]
-        table = [head, *(_cells(row) for row in self.rows)]
         total = ["total", "", "", f"{self.weights:,}", f"{self.nonzero:,}"]
-        table.append([*total, f"{self.total_sparsity:.2%}", "", ""])
-        widths = [max(len(line[i]) for line in table) for i in range(len(head))]
-        lines = [
-            "  ".join(
-                c.rjust(w) if 3 <= i <= 6 else c.ljust(w) for i, (c, w) in enumerate(zip(x, widths))
-            ).rstrip()
-            for x in table
-        ]
-        rule = "-" * max(len(line) for line in lines)
-        lines = [lines[0], rule, *lines[1:-1], rule, lines[-1]]
+        total += [f"{self.total_sparsity:.2%}", "", ""]
+        cells = [_cells(row) for row in self.rows]
+        lines = text_table(head, cells, right=(3, 4, 5, 6), footer=total)
         if self.pruned_sparsity is not None and any(row.pruning is None for row in self.rows):
             lines.append(f"sparsity of the pruned kernels alone: {self.pruned_sparsity:.2%}")
         for i, found in enumerate(self.declarations):
@@ -123,13 +117,13 @@ def _lines(declaration: dict[str, Any]) -> Iterator[str]:
         yield f"target keep-ratio now: {get('target_now'):.4g}"
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: KernelSparsity) -> list[str]:
     pruned = f"no: {row.reason}" if row.pruning is None else f"yes, pruning {row.pruning}"
     kept = "" if row.keep_ratio is None else f"{row.keep_ratio:.2%}"
     counts = [f"{row.weights:,}", f"{row.nonzero:,}", f"{row.sparsity:.2%}", kept]
     return [row.path, row.layer, str(row.shape), *counts, pruned]
 
 
-def _sparsity(rows: list[Row]) -> float | None:
+def _sparsity(rows: list[KernelSparsity]) -> float | None:
     weights = sum(row.weights for row in rows)
     return 1.0 - sum(row.nonzero for row in rows) / weights if weights else None

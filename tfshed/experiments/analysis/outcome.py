@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tfshed.observe.text_table import text_table
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -102,11 +104,11 @@ def outcome_table(runs: Mapping[str, Sequence[Outcome]]) -> str:
     >>> one = Outcome(0, True, 0.1, 0.1, 0.2, 2.0, 0.99, 0.5, 3.0, 0.98, 0.9, 12.0)
     >>> print(outcome_table({"momentum .9": [one]}))
     arm          target  actual  max gap  at epoch  lowest  at epoch  final  zeros  time
-    -----------  ------  ------  -------  --------  ------  --------  -----  -----  ----
+    ------------------------------------------------------------------------------------
     momentum .9   0.100   0.100    0.200       2.0   0.500       3.0  0.980  0.900  12 s
     """
     head = ["arm", "target", "actual", "max gap", "at epoch", "lowest", "at epoch", "final"]
-    rows = [[*head, "zeros", "time"]]
+    rows = []
     for name, found in runs.items():
         pruned = found[0].pruned
         row = [name]
@@ -124,13 +126,8 @@ def outcome_table(runs: Mapping[str, Sequence[Outcome]]) -> str:
             hidden = not pruned and field in ("target", "actual", "gap", "gap_epoch")
             row.append("-" if hidden else spread([getattr(o, field) for o in found], places))
         rows.append([*row, f"{mean([o.seconds for o in found]):.0f} s"])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    rows.insert(1, ["-" * w for w in widths])
-    lines = [
-        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths)))
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+    head += ["zeros", "time"]
+    return "\n".join(text_table(head, rows, right=range(1, len(head))))
 
 
 def spread(values: Sequence[float], places: int = 3) -> str:

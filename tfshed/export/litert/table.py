@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfshed.export.litert.graph import Use, data, element, parse, uses
+from tfshed.observe.text_table import text_table
 
 # Where the converter does not store sparse what has fewer zeros.
 FEWEST_ZEROS = 0.3
@@ -114,7 +115,7 @@ class LiteRTReport:
             ]
             for row in self.rows
         ]
-        lines = aligned([head, *body], right=(4, 5))
+        lines = text_table(head, body, right=(4, 5))
         lines.insert(0, f"LiteRT file of {self.name}, {self.values}")
         ratio = self.size / self.dense_size
         lines += [f"{self.size:,} bytes, {ratio:.3f} of the dense file's {self.dense_size:,}"]
@@ -137,22 +138,6 @@ class LiteRTReport:
             FLOAT_FOR_INT8: floats,
         }
         return [note for note, holds in notes.items() if holds]
-
-
-def aligned(table: list[list[str]], right: tuple[int, ...]) -> list[str]:
-    """Lines of a table with a rule under its head; columns in `right` are right-aligned.
-
-    >>> aligned([["a", "n"], ["long", "1"]], right=(1,))
-    ['a     n', '-------', 'long  1']
-    """
-    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-    lines = [
-        "  ".join(
-            c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(x, widths))
-        ).rstrip()
-        for x in table
-    ]
-    return [lines[0], "-" * max(len(line) for line in lines), *lines[1:]]
 
 
 def rows(content: bytes, model: Any, sparse: bool) -> list[Row]:

@@ -6,10 +6,11 @@ import dataclasses
 import json
 from typing import Any
 
-from tfshed.export.litert.table import BATCHES, aligned
+from tfshed.export.litert.table import BATCHES
 from tfshed.export.report.layers import Row
 from tfshed.export.report.runtimes import BLOCKS, Condition
 from tfshed.export.report.sizes import Size
+from tfshed.observe.text_table import text_table
 
 DENSE_RUNTIMES = (
     "TensorFlow, JAX and PyTorch, a loaded SavedModel and XLA compute all zeros: no layer is "
@@ -164,18 +165,18 @@ def size_cells(size: Size) -> list[str]:
 
 
 def _kernel_table(rows: list[Row]) -> list[str]:
-    return aligned([KERNEL_HEAD, *map(kernel_cells, rows)], right=(3, 4, 5, 6))
+    return text_table(KERNEL_HEAD, [*map(kernel_cells, rows)], right=(3, 4, 5, 6))
 
 
 def _size_table(sizes: list[Size]) -> list[str]:
     table = [size_cells(size) for size in sizes]
     reasons = [f"{cells[0]}: {cells[2]}" for cells, s in zip(table, sizes) if s.size is None]
     cells = [[*c[:2], c[2] if s.size is not None else ""] for c, s in zip(table, sizes)]
-    return [*aligned([SIZE_HEAD, *cells], right=(1, 2)), *reasons]
+    return [*text_table(SIZE_HEAD, cells, right=(1, 2)), *reasons]
 
 
 def _verdict_table(rows: list[Row]) -> list[str]:
-    return aligned([VERDICT_HEAD, *verdict_cells(rows)], right=())
+    return text_table(VERDICT_HEAD, verdict_cells(rows))
 
 
 def verdict_cells(rows: list[Row]) -> list[list[str]]:

@@ -11,6 +11,7 @@ from keras import layers
 from tfshed.export.shrink import kernels
 from tfshed.export.shrink.solve import Solution
 from tfshed.export.shrink.trace import Trace
+from tfshed.observe.text_table import text_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,20 +82,14 @@ class ShrinkReport:
         return f"<ShrinkReport of {self.name}: {before:,} to {after:,} parameters>"
 
     def __str__(self) -> str:
-        table = [["layer", "class", "filters", "parameters", "FLOPs"]]
+        cells = []
         for row in self.rows:
             counts = [_change(x) for x in (row.filters, row.parameters, row.flops)]
-            table.append([row.name, row.layer, *counts])
-        table.append(["total", "", "", _change(self.parameters), _change(self.flops)])
-        widths = [max(len(line[i]) for line in table) for i in range(5)]
-        lines = [
-            "  ".join(
-                c.rjust(w) if i > 1 else c.ljust(w) for i, (c, w) in enumerate(zip(x, widths))
-            ).rstrip()
-            for x in table
-        ]
-        rule = "-" * max(len(line) for line in lines)
-        lines = [f"Shrinking of {self.name}", lines[0], rule, *lines[1:-1], rule, lines[-1]]
+            cells.append([row.name, row.layer, *counts])
+        head = ["layer", "class", "filters", "parameters", "FLOPs"]
+        total = ["total", "", "", _change(self.parameters), _change(self.flops)]
+        table = text_table(head, cells, right=(2, 3, 4), footer=total)
+        lines = [f"Shrinking of {self.name}", *table]
         if self.left:
             lines += ["", "left:"]
         for left in self.left:
