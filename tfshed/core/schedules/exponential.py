@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
 
 from tfshed.core.arguments import check_number, check_whole
 from tfshed.core.schedules.ramp import Ramp
-from tfshed.core.schedules.step import Ops
+from tfshed.core.schedules.step import Ops, open_step
 
 register = keras.saving.register_keras_serializable(package="tfshed")
 
@@ -79,24 +80,33 @@ class CyclicExponentialDecay(ExponentialDecay):
     * "hold": C c + g, eq. 4 itself in the gate, held after it, a jump at the start of a cycle;
     * "stretch": C c + (C / G) g, faster in the gate, so that it meets eq. 4 at each cycle's end.
 
-    Updates are due in the gate only, always at its last step (whose value holds until the next
-    cycle), and at `end_step`.
+    Updates are due in the gate only, always at its last step, whose value holds until the next
+    cycle. The last gate is the one of the last cycle that begins before `end_step`. The schedule
+    is finished where the last gate closes, and nothing is pruned after it, when the learning rate
+    is low.
+
+    Eq. 4 has a residue there, (1 - R_f) exp(-T / tau) with T the time at which the last gate
+    closes. With `snap_final` this residue falls away in equal parts over the last gate, so that
+    the gate closes at exactly `final_sparsity`. The gates before it have the values of eq. 4.
 
     Args:
-        final_sparsity, time_constant, end_step: As in ExponentialDecay.
+        final_sparsity, time_constant: As in ExponentialDecay.
+        end_step: No cycle begins at this step or later, in steps, > begin_step.
         steps_per_epoch: Optimizer updates in an epoch.
         cycle_epochs: C, > 0, not necessarily whole.
         gate_epochs: G, in (0, cycle_epochs].
         mode: "freeze", "hold" or "stretch".
         begin_step: First update and start of the first cycle, in steps.
-        initial_sparsity, frequency, snap_final: As in ExponentialDecay.
+        initial_sparsity, frequency: As in ExponentialDecay.
+        snap_final: Whether the last gate closes at exactly `final_sparsity`; if not, it keeps the
+            residue.
 
     Raises:
         ValueError: If an argument is out of its range.
 
     >>> schedule = CyclicExponentialDecay(0.85, 3 * 100, 35 * 100, steps_per_epoch=100)
-    >>> [round(schedule.keep_ratio(100 * epoch), 3) for epoch in (1, 2, 7, 8, 9, 35)]
-    [0.759, 0.586, 0.586, 0.463, 0.374, 0.15]
+    >>> [round(schedule.keep_ratio(100 * epoch), 3) for epoch in (1, 2, 7, 8, 9, 29, 30, 35)]
+    [0.759, 0.586, 0.586, 0.463, 0.374, 0.177, 0.15, 0.15]
     """
 
     def __init__(
@@ -114,16 +124,6 @@ class CyclicExponentialDecay(ExponentialDecay):
         snap_final: bool = True,
     ) -> None:
         self.steps_per_epoch = check_whole("steps_per_epoch", steps_per_epoch, 1)
-        super().__init__(
-            final_sparsity,
-            time_constant,
-            end_step,
-            begin_step,
-            initial_sparsity,
-            frequency,
-            snap_final,
-            steps_per_epoch=steps_per_epoch,
-        )
         self.cycle_epochs = check_number("cycle_epochs", cycle_epochs, positive=True)
         self.gate_epochs = check_number("gate_epochs", gate_epochs, positive=True)
         if self.gate_epochs > self.cycle_epochs:
@@ -138,6 +138,35 @@ class CyclicExponentialDecay(ExponentialDecay):
         self._cycle, self._gate = (
             max(1, round(epochs * self.steps_per_epoch)) for epochs in (cycle_epochs, gate_epochs)
         )
+        super().__init__(
+            final_sparsity,
+            time_constant,
+            end_step,
+            begin_step,
+            initial_sparsity,
+            frequency,
+            snap_final,
+            steps_per_epoch=steps_per_epoch,
+        )
+
+    @property
+    def _last_gate(self) -> int:
+        """The step, counted from `begin_step`, at which the last gate opens."""
+        return (super()._span - 1) // self._cycle * self._cycle
+
+    @property
+    def _span(self) -> int:
+        """Steps from `begin_step` to where the last gate closes, and with it the schedule."""
+        return min(self._last_gate + self._gate, super()._span)
+
+    def _sparsity(self, ops: Ops, elapsed: Any) -> Any:
+        fraction = ops.exp(-self._clock(ops, elapsed) / self.time_constant)
+        if self.snap_final:
+            opens, closes = self._last_gate, self._span
+            residue = math.exp(-float(self._clock(open_step(0)[0], closes)) / self.time_constant)
+            inside = ops.real(ops.clip(elapsed - opens, 0, closes - opens))
+            fraction = fraction - residue * (inside / (closes - opens))
+        return self._left(fraction)
 
     def _clock(self, ops: Ops, elapsed: Any) -> Any:
         start = elapsed // self._cycle * (self._gate if self.mode == "freeze" else self._cycle)
