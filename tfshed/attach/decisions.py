@@ -1,0 +1,108 @@
+"""Decides for every kernel of a model whether it is pruned, and says why not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfshed.attach.kernels import Candidate, Kernel, candidates
+from tfshed.attach.rules import Selection
+from tfshed.core.backend import to_numpy
+from tfshed.core.config import PruningConfig
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Decision:
+    """What becomes of one kernel.
+
+    Attributes:
+        candidate: the kernel and the layer that made it.
+        pruned: whether it is declared to be pruned.
+        reason: why it is not; a remark if it is, or an empty text.
+    """
+
+    candidate: Candidate
+    pruned: bool
+    reason: str
+
+    @property
+    def kernel(self) -> Kernel:
+        return self.candidate.kernel
+
+    @property
+    def path(self) -> str:
+        return self.kernel.path
+
+    @property
+    def layer(self) -> str:
+        """The class of the layer that made the kernel."""
+        return type(self.candidate.owner).__name__
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.kernel.variable.shape)
+
+
+def decide(
+    layer: Any, config: PruningConfig, selection: Selection, explicit: bool = False
+) -> list[Decision]:
+    """Decides about every kernel of a layer or model, in the order of `candidates`.
+
+    Args:
+        layer: a layer or model of Keras 3 or tf_keras.
+        config: how to prune; a granularity does not fit every kernel.
+        selection: the user's rules and policy.
+        explicit: whether the user named the layer, by wrapping it, so that embeddings and depthwise
+            kernels are not left out.
+    """
+    return [_decide(each, config, selection, explicit) for each in candidates(layer)]
+
+
+def _decide(
+    candidate: Candidate, config: PruningConfig, selection: Selection, explicit: bool
+) -> Decision:
+    reason = _reason_to_skip(candidate, config)
+    if selection.policy is not None and not selection.policy.allow_pruning(candidate.owner):
+        reason = f"pruning policy {type(selection.policy).__name__}"
+    # Rules are asked in any case, so that a pattern on a frozen layer is no unknown name.
+    wanted, why = selection.decide(candidate, explicit)
+    if reason or not wanted:
+        return Decision(candidate, False, reason or why)
+    return Decision(candidate, True, "")
+
+
+def _reason_to_skip(candidate: Candidate, config: PruningConfig) -> str:
+    variable, axes = candidate.kernel.variable, candidate.kernel.axes
+    dtype = keras.backend.standardize_dtype(variable.dtype)
+    if not keras.backend.is_float_dtype(dtype):
+        return f"dtype {dtype}: only floating weights are pruned"
+    if not variable.trainable or not candidate.owner.trainable:
+        return "not trainable (frozen)"
+    return config.granularity.reason_to_skip(tuple(variable.shape), axes) or ""
+
+
+def pruned_kernels(decisions: Sequence[Decision]) -> list[Kernel]:
+    """The kernels that are to be pruned."""
+    return [d.kernel for d in decisions if d.pruned]
+
+
+def check_some(model: Any, decisions: Sequence[Decision]) -> None:
+    """Raises ValueError if nothing of a model is to be pruned, saying why."""
+    if not any(d.pruned for d in decisions):
+        left = "; ".join(f"{d.path}: {d.reason}" for d in decisions) or "the model has no kernels"
+        raise ValueError(f"model: expected a kernel to prune in {model.name}, found none: {left}")
+
+
+def check_finite(decisions: Sequence[Decision]) -> None:
+    """Raises ValueError if a kernel that is to be pruned holds NaN or infinity."""
+    bad = [
+        d.path
+        for d in decisions
+        if d.pruned and not np.isfinite(to_numpy(d.kernel.variable).astype("float32")).all()
+    ]
+    if bad:
+        raise ValueError(f"to_prune: expected finite weights, received NaN or infinity in {bad}")

@@ -1,0 +1,41 @@
+"""What `tfshed.attach.kernels` asks of a layer of Keras 3: its variables, layers and names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def weights_of(layer: Any) -> list[Any]:
+    """The variables that the layer itself made to be trained, frozen ones too."""
+    return list(layer._trainable_variables)
+
+
+def state_of(layer: Any) -> list[Any]:
+    """The variables that the layer itself made with `trainable=False`, such as statistics."""
+    return list(layer._non_trainable_variables)
+
+
+def layers_in(layer: Any) -> Iterator[Any]:
+    """The layers directly inside of a layer or model."""
+    return iter(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def name_of(variable: Any) -> str:
+    """The variable's own name, such as `kernel`."""
+    return str(variable.name)
+
+
+def path_of(variable: Any) -> str:
+    """The name that users know a variable by, such as `net/hidden/kernel`."""
+    return str(getattr(variable, "path", variable.name))
+
+
+def is_pruning_wrapper(layer: Any) -> bool:
+    """Whether the layer is a `PruneLowMagnitude`: it speaks of kernels of the layer in it."""
+    return hasattr(layer, "chosen_kernels")
+
+
+def brings_method(method: Any) -> bool:
+    """Whether a `get_prunable_weights` is the layer's own; nobody else puts one on Keras 3."""
+    return True

@@ -1,0 +1,133 @@
+"""Rules by which a user selects kernels: the first rule that matches a kernel decides about it."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from tfshed.attach.kernels import Candidate
+from tfshed.attach.policies import PruningPolicy
+
+logger = logging.getLogger("tfshed")
+
+# A regex or a callable, and what becomes of the kernels that it matches: True, they are pruned;
+# False, they are left alone; None, the callable's own answer counts.
+Rule = tuple[Any, bool | None]
+_EXPECTED = "select: expected None, a regex, a callable or a list of (regex or callable, bool)"
+
+
+class Selection:
+    """Rules over the paths and layers of kernels; the first rule that matches a kernel decides.
+
+    Args:
+        select: None (every kernel that is not off by default); a regex, searched in kernel paths
+            such as "stage1_conv2/kernel": what matches is pruned and nothing else; a callable
+            (layer, variable) -> True, False or None for no opinion; or a list of (regex or
+            callable, bool), the first that matches (a callable: says True) decides and what no rule
+            matches falls under the default.
+        policy: a `PruningPolicy`, asked before the rules.
+
+    Raises:
+        ValueError: naming what was expected and what came.
+
+    >>> import keras, tfshed
+    >>> layers = [keras.layers.Dense(4, name=name) for name in ("stem", "middle", "head")]
+    >>> net = keras.Sequential([keras.Input((8,)), *layers])
+    >>> rules = [("stem|head", False), (lambda layer, variable: layer.units > 2, True)]
+    >>> pruned = tfshed.prune_low_magnitude(net, select=rules)
+    >>> [layer.name for layer in pruned.layers]
+    ['stem', 'prune_low_magnitude_middle', 'head']
+    """
+
+    def __init__(self, select: Any = None, policy: PruningPolicy | None = None):
+        if policy is not None and not hasattr(policy, "allow_pruning"):
+            raise ValueError(
+                "pruning_policy: expected a PruningPolicy, an object with "
+                f"allow_pruning(layer), received {policy!r}"
+            )
+        self.policy = policy
+        self.rules: list[Rule] = []
+        if isinstance(select, str):
+            self.rules = [(select, True), (".*", False)]
+        elif callable(select):
+            self.rules = [(select, None)]
+        elif isinstance(select, (list, tuple)):
+            self.rules = [_rule(entry) for entry in select]
+        elif select is not None:
+            raise ValueError(f"{_EXPECTED}, received {select!r}")
+        for pattern, _ in self.rules:
+            if isinstance(pattern, str):
+                try:
+                    re.compile(pattern)
+                except re.error as error:
+                    raise ValueError(
+                        f"select: expected a regex, received {pattern!r}: {error}"
+                    ) from None
+        self.used: set[int] = set()
+
+    def decide(self, candidate: Candidate, explicit: bool) -> tuple[bool, str]:
+        """Whether to prune a kernel, and the reason.
+
+        Args:
+            candidate: the kernel.
+            explicit: whether the user named the layer, by wrapping it: what is otherwise off by
+                default is then pruned.
+        """
+        path = candidate.kernel.path
+        for i, (pattern, value) in enumerate(self.rules):
+            verdict = _verdict(pattern, value, candidate)
+            if verdict is None:
+                continue
+            self.used.add(i)
+            name = _name(pattern)
+            logger.info("select: %s %s by rule %s", path, "pruned" if verdict else "left", name)
+            return verdict, f"rule {name}"
+        if candidate.off_by_default and not explicit:
+            return (
+                False,
+                f"{candidate.off_by_default}: off by default, select it by name to prune it",
+            )
+        return True, ""
+
+    def check_used(self, seen: Sequence[Candidate]) -> None:
+        """Raises ValueError for a pattern that matched nothing, naming the nearest path."""
+        paths = [c.kernel.path for c in seen]
+        for i, (pattern, _) in enumerate(self.rules):
+            if isinstance(pattern, str) and i not in self.used and pattern != ".*":
+                if any(re.search(pattern, p) for p in paths):
+                    continue  # an earlier rule decided about all of them
+                near = difflib.get_close_matches(pattern, paths, n=3, cutoff=0.3)
+                raise ValueError(
+                    f"select: expected a pattern that matches a kernel, received {pattern!r}, "
+                    f"which matches none of {len(paths)}. "
+                    + (f"Nearest: {near}. " if near else f"Kernels: {paths[:10]}. ")
+                    + "Patterns are searched in kernel paths."
+                )
+
+
+def _rule(entry: Any) -> Rule:
+    if (
+        isinstance(entry, (tuple, list))
+        and len(entry) == 2
+        and (isinstance(entry[0], str) or callable(entry[0]))
+        and isinstance(entry[1], bool)
+    ):
+        return entry[0], entry[1]
+    raise ValueError(f"{_EXPECTED}, received an entry {entry!r}")
+
+
+def _verdict(pattern: Any, value: bool | None, candidate: Candidate) -> bool | None:
+    """What one rule says about a kernel; None if it does not match."""
+    if isinstance(pattern, str):
+        return value if re.search(pattern, candidate.kernel.path) else None
+    said = pattern(candidate.owner, candidate.kernel.variable)
+    if value is not None:
+        return value if said else None
+    return None if said is None else bool(said)
+
+
+def _name(pattern: Any) -> str:
+    return repr(pattern) if isinstance(pattern, str) else getattr(pattern, "__name__", "callable")

@@ -1,0 +1,45 @@
+"""What `tfshed.attach.kernels` asks of a layer of tf_keras: its variables, layers and names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tfshed.attach.tf_keras.real import prune_registry, pruning_wrapper
+
+
+def weights_of(layer: Any) -> list[Any]:
+    """The variables that the layer itself made to be trained, frozen ones too."""
+    return list(layer._trainable_weights)
+
+
+def state_of(layer: Any) -> list[Any]:
+    """The variables that the layer itself made with `trainable=False`, such as statistics."""
+    # A pruning wrapper of tf_keras keeps its masks there.
+    return [] if is_pruning_wrapper(layer) else list(layer._non_trainable_weights)
+
+
+def layers_in(layer: Any) -> Iterator[Any]:
+    """The layers directly inside of a layer or model."""
+    return iter(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def name_of(variable: Any) -> str:
+    """The variable's own name: `kernel` of `hidden/kernel:0`."""
+    return path_of(variable).split("/")[-1]
+
+
+def path_of(variable: Any) -> str:
+    """The name that users know a variable by: `hidden/kernel` of `hidden/kernel:0`."""
+    return str(variable.name).split(":")[0]
+
+
+def is_pruning_wrapper(layer: Any) -> bool:
+    """Whether the layer is a `PruneLowMagnitude`: it speaks of kernels of the layer in it."""
+    return isinstance(layer, pruning_wrapper.PruneLowMagnitude)
+
+
+def brings_method(method: Any) -> bool:
+    """Whether a `get_prunable_weights` is the layer's own: tfmot puts one on layers it wraps."""
+    registry = prune_registry.PruneRegistry.__name__
+    return registry not in getattr(method, "__qualname__", "")
