@@ -10,9 +10,10 @@ from tfshed.attach.keras3.optimizer import PruningOptimizer
 from tfshed.attach.keras3.sparsify import sparsify
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.attach.latency import PruneForLatencyOnXNNPack
-from tfshed.attach.policies import PrunableLayer, PruningPolicy, Selection
+from tfshed.attach.policies import PrunableLayer, PruningPolicy
 from tfshed.attach.prune import prune_low_magnitude
 from tfshed.attach.prune_registry import PruneRegistry, collect_prunable_layers
+from tfshed.attach.rules import Selection
 from tfshed.attach.strip import prune_scope, strip_pruning
 from tfshed.core.config import PruningConfig
 from tfshed.core.criteria import Criterion, Magnitude, Random

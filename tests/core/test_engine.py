@@ -11,7 +11,8 @@ from keras import ops
 
 import tfshed
 from tests.simulator import Replay, Simulator
-from tfshed.attach.group import Kernel, PruningGroup
+from tfshed.attach.group import PruningGroup
+from tfshed.attach.kernels import Kernel
 from tfshed.core import criteria, engine
 from tfshed.core.backend import to_numpy
 from tfshed.core.config import PruningConfig

@@ -9,7 +9,8 @@ from keras import ops
 
 import tfshed
 from tests.simulator import blocks_of
-from tfshed.attach.group import Kernel, PruningGroup
+from tfshed.attach.group import PruningGroup
+from tfshed.attach.kernels import Kernel
 from tfshed.core.backend import to_numpy
 from tfshed.core.config import PruningConfig
 from tfshed.core.granularity import Axes

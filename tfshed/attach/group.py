@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,19 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfshed.attach.kernels import Kernel
 from tfshed.core import engine
 from tfshed.core.backend import cond, live, to_numpy
 from tfshed.core.config import PruningConfig
-from tfshed.core.granularity import Axes
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Kernel:
-    """A variable that is pruned: where its channels are, and the name users know it by."""
-
-    variable: Any
-    axes: Axes
-    path: str
 
 
 class PruningGroup:

@@ -8,7 +8,7 @@ import keras
 
 from tfshed.attach.keras3.declarations import check_layer
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
-from tfshed.attach.policies import candidates
+from tfshed.attach.kernels import KernelsByDefault
 from tfshed.attach.which_keras import is_tf_keras
 
 
@@ -41,33 +41,11 @@ class PruneRegistry:
         Raises:
             TypeError: no Keras layer.
         """
-        if is_tf_keras(layer):
-            from tfshed.attach.tf_keras.kernels import Prunable
-
-            make: Any = Prunable
-        else:
+        if not is_tf_keras(layer):
             check_layer(layer)
-            make = _Prunable
         if not hasattr(layer, "get_prunable_weights"):
-            object.__setattr__(layer, "get_prunable_weights", make(layer))
+            object.__setattr__(layer, "get_prunable_weights", KernelsByDefault(layer))
         return layer
-
-
-class _Prunable:
-    """The kernels of a layer as they are found without the method of that name."""
-
-    def __init__(self, layer: Any):
-        self._layer = layer
-
-    def __call__(self) -> list[Any]:
-        # Without itself, or it would be asked again.
-        method = vars(self._layer).pop("get_prunable_weights", None)
-        try:
-            found = candidates(self._layer)
-        finally:
-            if method is not None:
-                object.__setattr__(self._layer, "get_prunable_weights", method)
-        return [c.kernel.variable for c in found if not c.off_by_default]
 
 
 def collect_prunable_layers(model: Any) -> list[Any]:

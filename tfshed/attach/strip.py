@@ -10,7 +10,7 @@ from tfshed.attach.keras3.cloning import can_clone, clone
 from tfshed.attach.keras3.declarations import check_layer
 from tfshed.attach.keras3.optimizer import unwrap_optimizer
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
-from tfshed.attach.policies import candidates
+from tfshed.attach.kernels import candidates
 from tfshed.attach.which_keras import is_tf_keras
 
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tfshed import datasets
-from tfshed.attach.policies import candidates
+from tfshed.attach.kernels import candidates
 from tfshed.core.backend import to_numpy
 from tfshed.experiments import build as objects
 from tfshed.experiments.run import FINAL

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfshed.attach.keras3.optimizer import pruning_optimizer
-from tfshed.attach.policies import candidates
+from tfshed.attach.kernels import candidates
 from tfshed.core.backend import to_numpy
 from tfshed.experiments.build import schedule
 from tfshed.observe.text_table import text_pairs

@@ -15,7 +15,7 @@ import numpy as np
 from keras import ops
 
 from tfshed.attach.group import PruningGroup
-from tfshed.attach.policies import candidates
+from tfshed.attach.kernels import candidates
 from tfshed.core.backend import bits, live, to_numpy
 
 

@@ -8,9 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfshed.attach.decisions import decide
 from tfshed.attach.keras3.declarations import declarations
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
-from tfshed.attach.policies import Candidate, Selection, candidates, choose
+from tfshed.attach.kernels import Candidate, candidates
+from tfshed.attach.rules import Selection
 from tfshed.core.backend import live, to_numpy
 from tfshed.core.config import PruningConfig
 from tfshed.observe.probe import unique
@@ -101,10 +103,9 @@ def _reasons(model: Any, found: list[Candidate], configs: list[PruningConfig]) -
     reasons: dict[int, str] = {}
     owners = {id(c.owner): c.owner for c in found}
     for owner in owners.values() if configs else ():
-        inside, _, choices = choose(owner, configs[0], Selection())
-        for c, choice in zip(inside, choices):
-            if not choice.pruned:
-                reasons[id(c.kernel.variable)] = choice.reason
+        for decision in decide(owner, configs[0], Selection()):
+            if not decision.pruned:
+                reasons[id(decision.kernel.variable)] = decision.reason
     layers = model._flatten_layers(include_self=True, recursive=True)
     said = {row.path: row for x in layers for row in getattr(x, "_tfshed_report", ())}
     for c in found:

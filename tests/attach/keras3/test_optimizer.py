@@ -273,7 +273,8 @@ class Marked(keras.Model):
 
 
 def one_kernel(variable, **config):
-    from tfshed.attach.group import Kernel, PruningGroup
+    from tfshed.attach.group import PruningGroup
+    from tfshed.attach.kernels import Kernel
     from tfshed.core.config import PruningConfig
     from tfshed.core.granularity import Axes
 

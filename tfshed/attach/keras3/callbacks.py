@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfshed.attach.decisions import decide, pruned_kernels
 from tfshed.attach.group import PruningGroup
 from tfshed.attach.keras3.declarations import declaring
 from tfshed.attach.keras3.optimizer import (
@@ -17,7 +18,7 @@ from tfshed.attach.keras3.optimizer import (
     unwrap_optimizer,
     wrap_optimizer,
 )
-from tfshed.attach.policies import Selection, choose
+from tfshed.attach.rules import Selection
 from tfshed.core.backend import to_numpy
 from tfshed.core.config import PruningConfig
 from tfshed.core.schedules import OneShot
@@ -142,8 +143,8 @@ class KeepZeros(keras.callbacks.Callback):
         # Never due: nothing is pruned, and nothing is shed.
         never = OneShot(0.0, step=NEVER)
         config = PruningConfig(never, scope="layer", threshold=0.0)
-        found, chosen, _ = choose(model, config, self._selection, explicit=True)
-        kernels = [found[i].kernel for i in chosen if not to_numpy(found[i].kernel.variable).all()]
+        found = pruned_kernels(decide(model, config, self._selection, explicit=True))
+        kernels = [kernel for kernel in found if not to_numpy(kernel.variable).all()]
         if not kernels:
             raise ValueError(
                 f"expected a model with zeros in its kernels, received {model.name} with none"

@@ -7,9 +7,10 @@ from typing import Any
 
 import keras
 
-from tfshed.attach.group import Kernel, PruningGroup
+from tfshed.attach.decisions import decide, pruned_kernels
+from tfshed.attach.group import PruningGroup
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
-from tfshed.attach.policies import choose
+from tfshed.attach.kernels import Kernel
 from tfshed.core.config import PruningConfig
 
 
@@ -56,10 +57,10 @@ def declarations(model: Any) -> Iterator[tuple[PruningConfig, list[Kernel]]]:
                 f"{layer.name} is not built: expected variables to prune, found none. Call the "
                 "model once, or model.build(input_shape)."
             )
-        found, chosen, rows = choose(layer, config, selection)
-        selection.check_used(found)
-        object.__setattr__(layer, "_tfshed_report", rows)
-        yield config, [found[i].kernel for i in chosen]
+        decisions = decide(layer, config, selection)
+        selection.check_used([d.candidate for d in decisions])
+        object.__setattr__(layer, "_tfshed_report", decisions)
+        yield config, pruned_kernels(decisions)
 
 
 def declaring(model: Any) -> Iterator[Any]:

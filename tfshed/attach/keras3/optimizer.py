@@ -15,7 +15,8 @@ import numpy as np
 from keras import ops
 from keras.src.utils import tracking
 
-from tfshed.attach.group import Kernel, PruningGroup
+from tfshed.attach.group import PruningGroup
+from tfshed.attach.kernels import Kernel
 from tfshed.attach.mixing import mixes_elements
 from tfshed.core.backend import init_scope, to_numpy
 from tfshed.core.config import PruningConfig

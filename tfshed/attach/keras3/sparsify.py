@@ -8,8 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfshed.attach.decisions import check_finite, check_some, decide, pruned_kernels
 from tfshed.attach.group import PruningGroup
-from tfshed.attach.policies import Selection, candidates, check_finite, check_some, choose
+from tfshed.attach.rules import Selection
 from tfshed.core import criteria, engine
 from tfshed.core.backend import to_numpy
 from tfshed.core.config import PruningConfig
@@ -60,11 +61,11 @@ def sparsify(
         threshold=0.0,
     )
     selection = Selection(select)
-    found, chosen, rows = choose(model, config, selection)
-    selection.check_used(candidates(model))
-    check_some(model, rows)
-    check_finite(found, rows)
-    group = PruningGroup(config, [found[i].kernel for i in chosen])
+    decisions = decide(model, config, selection)
+    selection.check_used([d.candidate for d in decisions])
+    check_some(model, decisions)
+    check_finite(decisions)
+    group = PruningGroup(config, pruned_kernels(decisions))
     weights = [ops.convert_to_tensor(to_numpy(k.variable)) for k in group.kernels]
     axes = [k.axes for k in group.kernels]
     masks = [ops.not_equal(config.granularity.scores(w, ax), 0) for w, ax in zip(weights, axes)]

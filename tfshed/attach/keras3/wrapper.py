@@ -11,9 +11,10 @@ import numpy as np
 from keras import ops
 from keras.src.backend.common import global_state
 
-from tfshed.attach.group import Kernel
+from tfshed.attach.decisions import decide, pruned_kernels
 from tfshed.attach.keras3.optimizer import pruning_optimizer
-from tfshed.attach.policies import Selection, candidates, choose
+from tfshed.attach.kernels import Kernel, candidates
+from tfshed.attach.rules import Selection
 from tfshed.core.backend import to_numpy
 from tfshed.core.config import PruningConfig
 
@@ -110,10 +111,11 @@ class PruneLowMagnitude(keras.layers.Wrapper):
             return []
         if self._kernels is None:
             if self.kernel_numbers is None:
-                found, chosen, _ = choose(self.layer, self.config, Selection(), explicit=True)
+                kernels = pruned_kernels(decide(self.layer, self.config, Selection(), True))
             else:
-                found, chosen = candidates(self.layer), self.kernel_numbers
-            object.__setattr__(self, "_kernels", [found[i].kernel for i in chosen])
+                found = candidates(self.layer)
+                kernels = [found[i].kernel for i in self.kernel_numbers]
+            object.__setattr__(self, "_kernels", kernels)
         return self._kernels or []
 
     def check_pruned(self) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfshed.attach.group import Kernel, PruningGroup
+from tfshed.attach.group import PruningGroup
+from tfshed.attach.kernels import Kernel
 from tfshed.attach.tf_keras.wrapper import PruneLowMagnitude, State
 from tfshed.core import engine
 from tfshed.core.backend import cond, to_numpy

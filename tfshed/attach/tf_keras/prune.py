@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from tfshed.attach.policies import Candidate, Selection, check_finite, check_some
+from tfshed.attach.decisions import check_finite, check_some, decide
+from tfshed.attach.kernels import Candidate, candidates
+from tfshed.attach.rules import Selection
 from tfshed.attach.tf_keras.hook import bind, hook_of, wrappers_of
-from tfshed.attach.tf_keras.kernels import candidates, choose
 from tfshed.attach.tf_keras.real import prune_registry, pruning_wrapper, tf_keras
 from tfshed.attach.tf_keras.wrapper import PruneLowMagnitude
 from tfshed.core.config import PruningConfig
@@ -52,10 +53,10 @@ def _wrap_layers(
     wanted: set[int] = set()
     for layer in layers:
         if candidates(layer):
-            found, chosen, rows = choose(layer, config, selection, explicit=True)
-            check_finite(found, rows)
-            seen += found
-            wanted |= {id(found[i].kernel.variable) for i in chosen}
+            decisions = decide(layer, config, selection, explicit=True)
+            check_finite(decisions)
+            seen += [d.candidate for d in decisions]
+            wanted |= {id(d.kernel.variable) for d in decisions if d.pruned}
         elif selection.rules and not layer.built:
             raise ValueError(
                 f"select: expected a built layer, whose kernels have names, received {layer.name}. "
@@ -103,23 +104,23 @@ def _prune_model(model: Any, config: PruningConfig, selection: Selection) -> Any
             f"to_prune: expected a built model, received {model.name} without an input shape. "
             "Give the first layer its input_shape, call model.build(input_shape), or wrap layers."
         )
-    found, chosen, rows = choose(model, config, selection)
-    selection.check_used(found)
-    check_some(model, rows)
-    check_finite(found, rows)
+    decisions = decide(model, config, selection)
+    selection.check_used([d.candidate for d in decisions])
+    check_some(model, decisions)
+    check_finite(decisions)
+    wanted = {id(d.kernel.variable) for d in decisions if d.pruned}
     old = {id(c.kernel.variable) for w in wrappers_of(model) for c in candidates(w)}
-    if all(id(found[i].kernel.variable) in old for i in chosen):
+    if wanted <= old:
         raise ValueError(
             "to_prune: expected a model with kernels that are not declared yet, received "
             f"{model.name}. Call strip_pruning(model) before, to prune them in another way."
         )
     if selection.policy is not None:
         selection.policy.ensure_model_supports_pruning(model)
-    wanted = {id(found[i].kernel.variable) for i in chosen}
     pruned = clone(model, lambda layer: _wrap(layer, config, wanted))
-    for row in rows:
-        if not row.pruned:
-            logger.info("left alone: %s (%s): %s", row.path, row.layer, row.reason)
+    for d in decisions:
+        if not d.pruned:
+            logger.info("left alone: %s (%s): %s", d.path, d.layer, d.reason)
     _bind_when_trained(pruned)
     return pruned
 

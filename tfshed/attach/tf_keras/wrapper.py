@@ -11,9 +11,9 @@ import keras
 import tensorflow as tf
 from tf_keras.src.engine.base_layer_utils import call_context
 
-from tfshed.attach.group import Kernel
-from tfshed.attach.policies import Selection
-from tfshed.attach.tf_keras.kernels import Prunable, candidates, choose
+from tfshed.attach.decisions import decide, pruned_kernels
+from tfshed.attach.kernels import Kernel, KernelsByDefault, candidates
+from tfshed.attach.rules import Selection
 from tfshed.attach.tf_keras.real import pruning_impl, pruning_wrapper, sparsity, tf_keras
 from tfshed.core import schedules
 from tfshed.core.config import PruningConfig
@@ -70,7 +70,7 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
             raise ValueError(f"layer: expected one that is not wrapped yet, received {layer.name}")
         # tfmot's wrapper takes any layer that has this method.
         if isinstance(layer, tf_keras.layers.Layer) and not hasattr(layer, "get_prunable_weights"):
-            layer.get_prunable_weights = Prunable(layer)
+            layer.get_prunable_weights = KernelsByDefault(layer)
         # Around Keras' tracking, which would save masks and kernels twice.
         self._hide(config=config, state=[], _chosen=None, _model=lambda: None)
         self._hide(kernel_numbers=None if kernels is None else [int(i) for i in kernels])
@@ -110,13 +110,14 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
     def chosen_kernels(self) -> list[Kernel]:
         """The kernels this declaration prunes; empty as long as the layer has none."""
         if self._chosen is None:
-            if self.kernel_numbers is None:
-                found, chosen, _ = choose(self.layer, self.config, Selection(), explicit=True)
-            else:
-                found, chosen = candidates(self.layer), self.kernel_numbers
+            found = candidates(self.layer)
             if not found:
                 return []
-            self._hide(_chosen=[found[i].kernel for i in chosen])
+            if self.kernel_numbers is None:
+                kernels = pruned_kernels(decide(self.layer, self.config, Selection(), True))
+            else:
+                kernels = [found[i].kernel for i in self.kernel_numbers]
+            self._hide(_chosen=kernels)
         return list(self._chosen)
 
     def _make_state(self) -> None:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras.src.models.functional import Functional
 
-from tfshed.attach.policies import Candidate, candidates
+from tfshed.attach.kernels import Candidate, candidates
 from tfshed.core.backend import to_numpy
 from tfshed.export.shrink import kernels
 from tfshed.observe.probe import unique

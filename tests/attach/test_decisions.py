@@ -1,4 +1,4 @@
-"""tfshed/policies.py: which kernels are chosen, by whom, and what is said about it."""
+"""Which kernels of a model are chosen, by whom, and what is said about it."""
 
 from __future__ import annotations
 
