@@ -426,7 +426,7 @@ def test_inputs_of_any_name(tmp_path):
 
 
 def test_large_models_take_several_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["tfshed.export._packing"], "FILE_BYTES", 20_000)
+    monkeypatch.setattr(sys.modules["tfshed.export.saved_model.pack"], "FILE_BYTES", 20_000)
     model = tfshed.sparsify(dense_layers(256, 256, 256), 0.5)
     path = export.saved_model(model, tmp_path / "model")
     assert len(list((path / "assets").iterdir())) > 2

@@ -300,7 +300,7 @@ def test_a_failed_verification_leaves_everything_as_it_was(tmp_path, monkeypatch
     if overwrite:
         export.saved_model(model, path)
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
-    module = sys.modules["tfshed.export._verify"]
+    module = sys.modules["tfshed.export.saved_model.verify"]
     monkeypatch.setattr(module, "_differing", _told_of_a_difference_once(module._differing))
     with pytest.raises(RuntimeError, match=r"received others \(output 0 is wrong\)"):
         export.saved_model(model, path, overwrite=overwrite)

@@ -21,6 +21,7 @@ from tests.nets import (
     schedule,
 )
 from tests.simulator import Replay
+from tfshed.attach.keras3.callbacks import ensure_pruning
 from tfshed.attach.keras3.optimizer import pruning_optimizer
 from tfshed.core.backend import to_numpy
 
@@ -119,7 +120,7 @@ def test_constraints_and_train_on_batch():
     model = pruned(
         keras.optimizers.Adam(0.01), threshold=0.0, net_options={"kernel_constraint": MaxNorm()}
     )
-    tfshed.callbacks.ensure_pruning(model)
+    ensure_pruning(model)
     x, y = data(16)
     for _ in range(8):
         model.train_on_batch(x, y)
@@ -173,7 +174,7 @@ def test_a_step_that_overflows_is_no_pruning_step():
     # Keras puts a LossScaleOptimizer around what is compiled then.
     keras.mixed_precision.set_dtype_policy("mixed_float16")
     model = pruned(keras.optimizers.SGD(1e-3, momentum=0.9))
-    tfshed.callbacks.ensure_pruning(model)
+    ensure_pruning(model)
     outer = model.optimizer
     assert isinstance(outer.inner_optimizer, tfshed.PruningOptimizer)
     x, y = data(16)
@@ -412,7 +413,7 @@ def test_sparse_gradients_stay_sparse():
 
 def test_the_rate_is_that_of_the_inner_optimizer():
     model = pruned(keras.optimizers.SGD(0.5))
-    optimizer = tfshed.callbacks.ensure_pruning(model)
+    optimizer = ensure_pruning(model)
     assert float(to_numpy(optimizer.learning_rate)) == 0.5
     optimizer.learning_rate = 0.25
     assert float(to_numpy(optimizer.inner_optimizer.learning_rate)) == 0.25
