@@ -165,7 +165,9 @@ def interpreters(content):
 @on_tensorflow
 @pytest.mark.parametrize("values", ["float16", "int8"])
 def test_what_is_not_repaired_is_refused_and_leaves_nothing(tmp_path, monkeypatch, values):
-    monkeypatch.setattr(sys.modules["tfshed.export.litert.write"], "repair", lambda content: content)
+    monkeypatch.setattr(
+        sys.modules["tfshed.export.litert.write"], "repair", lambda content: content
+    )
     with pytest.raises(RuntimeError, match="Nothing was kept"):
         export.litert(net(), tmp_path / "net.tflite", values=values)
     assert not list(tmp_path.iterdir())
