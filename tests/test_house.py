@@ -88,11 +88,6 @@ def circles() -> list[list[str]]:
 # To be opened; nothing may be added.
 KNOWN = [
     [
-        "tfshed.attach.keras3.declarations",
-        "tfshed.attach.keras3.optimizer",
-        "tfshed.attach.keras3.wrapper",
-    ],
-    [
         "tfshed.attach.tf_keras.group",
         "tfshed.attach.tf_keras.hook",
         "tfshed.attach.tf_keras.wrapper",

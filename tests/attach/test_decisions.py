@@ -11,6 +11,7 @@ from keras import layers as L
 from keras import ops
 
 import tfshed
+from tfshed.attach.declared import report_of
 from tfshed.attach.keras3.declarations import groups_of
 
 HALF = tfshed.ConstantSparsity(0.5, 0, frequency=1)
@@ -24,7 +25,7 @@ def net():
 
 def chosen(model, **kwargs) -> list[str]:
     pruned = tfshed.prune_low_magnitude(model, HALF, **kwargs)
-    return [row.path.split("/")[1] for row in pruned._tfshed_report if row.pruned]
+    return [row.path.split("/")[1] for row in report_of(pruned) if row.pruned]
 
 
 @pytest.mark.backend
@@ -100,9 +101,7 @@ class OnlyConvolutions(tfshed.PruningPolicy):
 def test_a_policy_is_asked_before_the_rules():
     assert chosen(net(), pruning_policy=OnlyConvolutions()) == ["conv1", "conv2"]
     assert chosen(net(), pruning_policy=OnlyConvolutions(), select="conv2|head") == ["conv2"]
-    report = tfshed.prune_low_magnitude(
-        net(), HALF, pruning_policy=OnlyConvolutions()
-    )._tfshed_report
+    report = report_of(tfshed.prune_low_magnitude(net(), HALF, pruning_policy=OnlyConvolutions()))
     assert report[-1].reason == "pruning policy OnlyConvolutions"
     layer = L.Dense(2)
     assert tfshed.prune_low_magnitude(layer, HALF, pruning_policy=OnlyConvolutions()) is layer
@@ -112,7 +111,7 @@ def test_a_policy_is_asked_before_the_rules():
 def test_what_does_not_fit_the_granularity_stays_dense_and_is_reported():
     layers = [keras.Input((6,)), L.Dense(8, name="a"), L.Dense(2, name="b")]
     model = keras.Sequential(layers, name="net")
-    report = tfshed.prune_low_magnitude(model, HALF, granularity=tfshed.Block(4, 1))._tfshed_report
+    report = report_of(tfshed.prune_low_magnitude(model, HALF, granularity=tfshed.Block(4, 1)))
     assert [row.pruned for row in report] == [False, True]
     assert "6 input channels are no multiple of 4" in report[0].reason
 
@@ -129,7 +128,7 @@ def test_integers_are_left_alone():
             return x @ ops.cast(self.codes, "float32")
 
     model = keras.Sequential([keras.Input((8,)), L.Dense(8), Codes()])
-    report = tfshed.prune_low_magnitude(model, HALF)._tfshed_report
+    report = report_of(tfshed.prune_low_magnitude(model, HALF))
     assert "only floating weights" in report[1].reason
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from tfshed.attach.kernels import Kernel
+from tfshed.attach.ownership import GroupState, owner_of
 from tfshed.core import engine
 from tfshed.core.backend import cond, live, to_numpy
 from tfshed.core.config import PruningConfig
@@ -85,9 +86,17 @@ class PruningGroup:
                 mask.assign(present)
             kept[0, scope] += int(present.sum())
         self.counts.assign(kept)
+        self.state = GroupState(
+            self.config,
+            self.scopes,
+            self.masks,
+            self.threshold,
+            self.target,
+            self.step,
+            self.counts,
+            self.survives_above,
+        )
         self._adopt()
-        for i, kernel in enumerate(self.kernels):
-            kernel.variable._tfshed = (self, i)
 
     def _present(self, kernel: Kernel) -> np.ndarray:
         weight = to_numpy(kernel.variable)
@@ -104,34 +113,22 @@ class PruningGroup:
 
     def _adopt(self) -> None:
         """Takes threshold and target over from the group that pruned these kernels before."""
-        before = {
-            id(g): g for g, _ in (getattr(k.variable, "_tfshed", (None, 0)) for k in self.kernels)
-        }
-        old = next(iter(before.values())) if len(before) == 1 else None
+        owners = [owner_of(k.variable) for k in self.kernels]
+        before = {id(owner.state): owner.state for owner in owners if owner is not None}
+        old = next(iter(before.values())) if len(before) == 1 and None not in owners else None
         if (
             old is None
             or old.config.key() != self.config.key()
-            or len(old.kernels) != len(self.kernels)
+            or len(old.masks) != len(self.masks)
         ):
             return
         for mine, theirs in zip(
-            self.state_variables[len(self.masks) :], old.state_variables[len(old.masks) :]
+            self.state.variables[len(self.masks) :], old.variables[len(old.masks) :]
         ):
             if mine is not self.step:
                 mine.assign(to_numpy(theirs))
         for mine, theirs in zip(self.masks, old.masks):
             mine.assign(np.logical_and(to_numpy(mine), to_numpy(theirs)))
-
-    @property
-    def state_variables(self) -> list[Any]:
-        return [
-            *self.masks,
-            self.threshold,
-            self.target,
-            self.step,
-            self.counts,
-            self.survives_above,
-        ]
 
     def prune(self, step: Any) -> list[Any]:
         """The masks after the schedule's update for `step`, if one is due; writes all else.

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from keras import ops
 
+from tfshed.attach.declared import withdraw
 from tfshed.attach.keras3.cloning import can_clone, clone
 from tfshed.attach.keras3.declarations import check_layer
 from tfshed.attach.keras3.optimizer import unwrap_optimizer
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.attach.kernels import candidates
+from tfshed.attach.ownership import owner_of, release
 from tfshed.attach.which_keras import is_tf_keras
 
 
@@ -42,15 +45,15 @@ def strip_pruning(model: Any) -> Any:
     if not isinstance(model, keras.Model):
         raise TypeError(f"model: expected a Keras model, received the layer {type(model).__name__}")
     for c in candidates(model):
-        group, _ = getattr(c.kernel.variable, "_tfshed", (None, 0))
-        if group is not None:
-            group.zero()
-            for kernel in group.kernels:
-                del kernel.variable._tfshed
+        owner = owner_of(c.kernel.variable)
+        if owner is not None:
+            mask = owner.mask(c.kernel.variable, c.kernel.axes)
+            c.kernel.variable.assign(ops.where(mask, c.kernel.variable.value, 0))
+            release([c.kernel.variable])
     if not can_clone(model):
         for layer in model._flatten_layers(include_self=True, recursive=True):
-            for name in ("_tfshed_declared", "make_train_function"):
-                layer.__dict__.pop(name, None)
+            withdraw(layer)
+            layer.__dict__.pop("make_train_function", None)
         unwrap_optimizer(model)
         return model
     return clone(model, lambda x: x.layer if isinstance(x, PruneLowMagnitude) else x)

@@ -9,9 +9,11 @@ import keras
 import numpy as np
 
 from tfshed.attach.decisions import decide
+from tfshed.attach.declared import report_of
 from tfshed.attach.keras3.declarations import declarations
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.attach.kernels import Candidate, candidates
+from tfshed.attach.ownership import owner_of
 from tfshed.attach.rules import Selection
 from tfshed.core.backend import live, to_numpy
 from tfshed.core.config import PruningConfig
@@ -92,9 +94,9 @@ def _declared(model: Any, found: list[Candidate]) -> dict[int, PruningConfig]:
             declared.setdefault(id(kernel.variable), config)
     # Nothing declared in the model, but an optimizer prunes it: KeepZeros, or groups made by hand.
     for c in found:
-        group, _ = getattr(c.kernel.variable, "_tfshed", (None, 0))
-        if group is not None:
-            declared.setdefault(id(c.kernel.variable), group.config)
+        owner = owner_of(c.kernel.variable)
+        if owner is not None:
+            declared.setdefault(id(c.kernel.variable), owner.state.config)
     return declared
 
 
@@ -107,7 +109,7 @@ def _reasons(model: Any, found: list[Candidate], configs: list[PruningConfig]) -
             if not decision.pruned:
                 reasons[id(decision.kernel.variable)] = decision.reason
     layers = model._flatten_layers(include_self=True, recursive=True)
-    said = {row.path: row for x in layers for row in getattr(x, "_tfshed_report", ())}
+    said = {row.path: row for x in layers for row in report_of(x)}
     for c in found:
         row = said.get(c.kernel.path)
         if row is not None and not row.pruned:
@@ -122,10 +124,10 @@ def _row(c: Candidate, path: str, config: Any, pruning: int | None, reason: str)
     nonzero, shape = int((weight != 0).sum()), tuple(variable.shape)
     kept = None
     if config is not None:
-        group, i = getattr(variable, "_tfshed", (None, 0))
+        owner = owner_of(variable)
         there = (
-            to_numpy(group.masks[i])
-            if group is not None
+            to_numpy(owner.state.masks[owner.index])
+            if owner is not None
             else to_numpy(config.granularity.scores(live(variable), axes)) != 0
         )
         kept = float(np.mean(there))
@@ -145,8 +147,9 @@ def _row(c: Candidate, path: str, config: Any, pruning: int | None, reason: str)
 def _description(
     config: PruningConfig, rows: list[KernelSparsity], found: list[Candidate]
 ) -> dict[str, Any]:
-    groups = [getattr(c.kernel.variable, "_tfshed", (None, 0))[0] for c in found]
-    mine = [g for g in groups if g is not None and g.config.key() == config.key()]
+    owners = [owner_of(c.kernel.variable) for c in found]
+    states = [owner.state for owner in owners if owner is not None]
+    mine = [state for state in states if state.config.key() == config.key()]
     return {
         "kernels": len(rows),
         "weights": sum(row.weights for row in rows),

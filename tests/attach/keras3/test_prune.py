@@ -14,6 +14,8 @@ from keras import ops
 import tfshed
 from tests.nets import array, kept
 from tests.nets import normal as data
+from tfshed.attach.declared import report_of
+from tfshed.attach.ownership import owner_of
 
 HALF = tfshed.ConstantSparsity(0.5, 0, frequency=1)
 prune = tfshed.prune_low_magnitude
@@ -130,7 +132,7 @@ def test_frozen_layers_stay_dense_also_in_a_frozen_model():
     x = L.Dense(8, name="frozen", trainable=False)(inner(inputs))
     plain = keras.Model(inputs, L.Dense(2, name="head")(x), name="net")
     model = prune(plain, HALF)
-    assert {row.path: row.reason for row in model._tfshed_report} == {
+    assert {row.path: row.reason for row in report_of(model)} == {
         "inner/deep/kernel": "not trainable (frozen)",
         "frozen/kernel": "not trainable (frozen)",
         "head/kernel": "",
@@ -575,7 +577,7 @@ def test_bad_input_is_named_and_changes_nothing(case):
         [*model.get_weights(), *(array(v) for v in optimizer.variables)], [*weights, *state]
     ):
         np.testing.assert_array_equal(now, then)
-    assert not any(hasattr(v, "_tfshed") for v in model.variables)
+    assert not any(owner_of(v) for v in model.variables)
 
 
 @pytest.mark.backend

@@ -9,6 +9,7 @@ from keras import layers as L
 from keras import ops
 
 import tfshed
+from tfshed.attach.declared import report_of
 
 HALF = tfshed.ConstantSparsity(0.5, 0, frequency=1)
 
@@ -229,7 +230,7 @@ def test_a_depthwise_kernel_is_pruned_when_it_is_asked_for(kind):
     name = plain.layers[1].name
     model = tfshed.prune_low_magnitude(plain, HALF)
     assert model.layers[1] is plain.layers[1]
-    rows = {row.path: row for row in model._tfshed_report}
+    rows = {row.path: row for row in report_of(model)}
     assert not rows[f"{name}/kernel"].pruned
     assert word in rows[f"{name}/kernel"].reason and "select" in rows[f"{name}/kernel"].reason
 
@@ -247,7 +248,7 @@ def test_a_depthwise_kernel_is_pruned_when_it_is_asked_for(kind):
 @pytest.mark.backend
 def test_the_depthwise_half_of_a_separable_convolution_is_off_by_default():
     plain = around(L.SeparableConv2D(4, 2, name="sep"), (3, 3, 8))
-    rows = {row.path: row.pruned for row in tfshed.prune_low_magnitude(plain, HALF)._tfshed_report}
+    rows = {row.path: row.pruned for row in report_of(tfshed.prune_low_magnitude(plain, HALF))}
     assert rows == {
         "sep/depthwise_kernel": False,
         "sep/pointwise_kernel": True,
@@ -257,9 +258,9 @@ def test_the_depthwise_half_of_a_separable_convolution_is_off_by_default():
     paths = [kernel.path for kernel in model.layers[1].chosen_kernels()]
     assert paths == ["sep/depthwise_kernel", "sep/pointwise_kernel"]
     # A kernel of one input channel has nothing for blocks of input channels.
-    rows = tfshed.prune_low_magnitude(
-        plain, HALF, select="sep/", granularity=tfshed.Block(4, 1)
-    )._tfshed_report
+    rows = report_of(
+        tfshed.prune_low_magnitude(plain, HALF, select="sep/", granularity=tfshed.Block(4, 1))
+    )
     assert "no axis of input channels" in rows[0].reason
 
 
@@ -436,7 +437,7 @@ def test_a_layer_without_kernels_passes_by_untouched(kind):
     plain = around(make(), shape)
     model = tfshed.prune_low_magnitude(plain, HALF)
     assert model.layers[1] is plain.layers[1]
-    assert [row.path for row in model._tfshed_report] == ["head/kernel"]
+    assert [row.path for row in report_of(model)] == ["head/kernel"]
     if kind != "RandomFlip":
         np.testing.assert_array_equal(array(model(x)), array(plain(x)))
     train(model, x, data(4, 2))
@@ -466,7 +467,8 @@ def test_dropout_inside_a_wrapped_layer_is_off_in_inference_and_on_in_training()
     wrapper = tfshed.prune_low_magnitude(L.LSTM(4, dropout=0.5), HALF)
     model = keras.Sequential([keras.Input((3, 8)), wrapper])
     np.testing.assert_array_equal(array(model(x)), array(model(x, training=False)))
-    tfshed.PruningOptimizer("sgd", model).build(model.trainable_variables)
+    optimizer = tfshed.PruningOptimizer("sgd", model)  # named: a kernel has no owner without it
+    optimizer.build(model.trainable_variables)
     assert not np.array_equal(array(model(x, training=True)), array(model(x)))
 
 

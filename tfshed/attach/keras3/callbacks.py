@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-import weakref
 from typing import Any
 
 import keras
@@ -18,6 +17,7 @@ from tfshed.attach.keras3.optimizer import (
     unwrap_optimizer,
     wrap_optimizer,
 )
+from tfshed.attach.ownership import expect
 from tfshed.attach.rules import Selection
 from tfshed.core.backend import to_numpy
 from tfshed.core.config import PruningConfig
@@ -102,7 +102,10 @@ def ensure_pruning(model: Any) -> PruningOptimizer:
     if model.built:
         found.build(model.trainable_variables)
     for layer in declaring(model):
-        object.__setattr__(layer, "_model", weakref.ref(model))
+        expect(layer, model)
+    # A loaded optimizer does not know its model, and another one may have claimed the kernels.
+    found.put_into(model)
+    found.claim()
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tfshed.attach.decisions import decide, pruned_kernels
+from tfshed.attach.declared import declaration_of, put_report
 from tfshed.attach.group import PruningGroup
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.attach.kernels import Kernel
@@ -51,7 +52,9 @@ def declarations(model: Any) -> Iterator[tuple[PruningConfig, list[Kernel]]]:
         if isinstance(layer, PruneLowMagnitude):
             yield layer.config, [k for k in layer.chosen_kernels() if k.variable.trainable]
             continue
-        config, selection = layer._tfshed_declared
+        declared = declaration_of(layer)
+        assert declared is not None
+        config, selection = declared
         if not layer.built:
             raise ValueError(
                 f"{layer.name} is not built: expected variables to prune, found none. Call the "
@@ -59,7 +62,7 @@ def declarations(model: Any) -> Iterator[tuple[PruningConfig, list[Kernel]]]:
             )
         decisions = decide(layer, config, selection)
         selection.check_used([d.candidate for d in decisions])
-        object.__setattr__(layer, "_tfshed_report", decisions)
+        put_report(layer, decisions)
         yield config, pruned_kernels(decisions)
 
 
@@ -72,7 +75,7 @@ def declaring(model: Any) -> Iterator[Any]:
     for part in model if isinstance(model, (list, tuple)) else [model]:
         check_layer(part)
         for layer in part._flatten_layers(include_self=True, recursive=True):
-            if isinstance(layer, PruneLowMagnitude) or hasattr(layer, "_tfshed_declared"):
+            if isinstance(layer, PruneLowMagnitude) or declaration_of(layer) is not None:
                 yield layer
 
 
@@ -82,9 +85,6 @@ def groups_of(model: Any) -> list[PruningGroup]:
     Raises:
         TypeError: neither. ValueError: it declares nothing, or what it declares is not built.
     """
-    for layer in declaring(model):
-        # An optimizer takes over: what a callback noted about an earlier one is out of date.
-        object.__setattr__(layer, "_model", None)
     by_key: dict[str, tuple[PruningConfig, list[Kernel]]] = {}
     seen: set[int] = set()
     for config, kernels in declarations(model):

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tfshed.attach.decisions import check_finite, check_some, decide
+from tfshed.attach.declared import put_declaration, put_report
 from tfshed.attach.keras3.cloning import can_clone, clone
 from tfshed.attach.keras3.declarations import check_layer, declaring
 from tfshed.attach.keras3.optimizer import pruning_optimizer
@@ -120,11 +121,11 @@ def _declare_model(model: Any, config: PruningConfig, selection: Selection) -> A
     if selection.policy is not None:
         selection.policy.ensure_model_supports_pruning(model)
     if subclassed:
-        object.__setattr__(model, "_tfshed_declared", (config, selection))
+        put_declaration(model, config, selection)
         _guard(model)
         return model
     pruned = clone(model, lambda layer: _wrap(layer, config, wanted))
-    object.__setattr__(pruned, "_tfshed_report", decisions)
+    put_report(pruned, decisions)
     _guard(pruned)
     for d in decisions:
         if not d.pruned:

@@ -7,6 +7,7 @@ compiled step, on every backend and every replica; and what it keeps is saved wi
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +17,10 @@ from keras import ops
 from keras.src.utils import tracking
 
 from tfshed.attach.group import PruningGroup
+from tfshed.attach.keras3.declarations import groups_of
 from tfshed.attach.kernels import Kernel
 from tfshed.attach.mixing import mixes_elements
+from tfshed.attach.ownership import claim, release_optimizer
 from tfshed.core.backend import init_scope, to_numpy
 from tfshed.core.config import PruningConfig
 from tfshed.core.granularity import Axes
@@ -90,7 +93,9 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         object.__setattr__(self, "_prune", lambda: prune)
         object.__setattr__(self, "_saved", saved)
         object.__setattr__(self, "groups", [])
-        object.__setattr__(self, "_waiting", None)
+        # Weights that were set before the build.
+        object.__setattr__(self, "_early_weights", None)
+        object.__setattr__(self, "_model", None)
 
     @tracking.no_automatic_dependency_tracking
     def build(self, variables: Sequence[Any]) -> None:
@@ -116,14 +121,27 @@ class PruningOptimizer(keras.optimizers.Optimizer):
             with keras.name_scope(f"group_{i}"):
                 group.build(self.add_variable)
         super().build(variables)
-        if self._waiting is not None:
-            self.set_weights(self._waiting)
-            object.__setattr__(self, "_waiting", None)
+        self.claim()
+        if self._early_weights is not None:
+            self.set_weights(self._early_weights)
+            object.__setattr__(self, "_early_weights", None)
+
+    @property
+    def waits_for_kernels(self) -> bool:
+        """Whether the kernels that this optimizer prunes are not looked up yet."""
+        return not self.built
+
+    def put_into(self, model: Any) -> None:
+        """Notes that this is the optimizer, or inside the optimizer, of a compiled model."""
+        object.__setattr__(self, "_model", weakref.ref(model))
+
+    def claim(self) -> None:
+        """Makes this optimizer the owner of the kernels of all its groups."""
+        model = None if self._model is None else self._model()
+        for group in self.groups:
+            claim(self, group.state, [k.variable for k in group.kernels], model)
 
     def _find_groups(self, variables: list[Any]) -> list[PruningGroup]:
-        # Declarations are wrappers, and a wrapper asks for the optimizer that prunes it.
-        from tfshed.attach.keras3.declarations import groups_of
-
         prune = self._prune()
         if isinstance(prune, list) and isinstance(prune[0], PruningGroup):
             groups = prune
@@ -159,7 +177,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         values = [np.asarray(w) for w in weights]
         if not self.built:
             # Keras' HDF5 loader has the state when the variables are not known yet.
-            object.__setattr__(self, "_waiting", values)
+            object.__setattr__(self, "_early_weights", values)
             return
         found, wanted = [w.shape for w in values], [tuple(v.shape) for v in self.variables]
         if found != wanted:
@@ -296,6 +314,7 @@ def wrap_optimizer(model: Any, prune: Any) -> PruningOptimizer:
     # Else the masks of a mirrored variable would be on one device only.
     with strategy_scope(model):
         found = PruningOptimizer(outer.inner_optimizer if scaled else outer, prune)
+        found.put_into(model)
         if model.built:
             found.build(model.trainable_variables)
         if scaled:
@@ -315,9 +334,7 @@ def unwrap_optimizer(model: Any) -> None:
         _set_optimizer(model, found.inner_optimizer)
     else:
         model.optimizer.inner_optimizer = found.inner_optimizer
-    for kernel in (k for group in found.groups for k in group.kernels):
-        if hasattr(kernel.variable, "_tfshed"):
-            del kernel.variable._tfshed
+    release_optimizer(found)
     model.train_function = None
 
 

@@ -12,8 +12,8 @@ from keras import ops
 from keras.src.backend.common import global_state
 
 from tfshed.attach.decisions import decide, pruned_kernels
-from tfshed.attach.keras3.optimizer import pruning_optimizer
 from tfshed.attach.kernels import Kernel, candidates
+from tfshed.attach.ownership import expected_in, optimizers_in, owner_of
 from tfshed.attach.rules import Selection
 from tfshed.core.backend import to_numpy
 from tfshed.core.config import PruningConfig
@@ -68,8 +68,6 @@ class PruneLowMagnitude(keras.layers.Wrapper):
         object.__setattr__(self, "build", functools.wraps(layer.build)(self.build))
         self.config = config
         object.__setattr__(self, "_kernels", None)
-        # A weak reference to the model whose optimizer prunes this layer, if a callback saw to it.
-        object.__setattr__(self, "_model", None)
         self.kernel_numbers = None if kernels is None else [int(i) for i in kernels]
         self._convert_input_args = layer._convert_input_args
         self._allow_non_tensor_positional_args = layer._allow_non_tensor_positional_args
@@ -120,43 +118,41 @@ class PruneLowMagnitude(keras.layers.Wrapper):
 
     def check_pruned(self) -> None:
         """Raises RuntimeError unless an optimizer prunes all that this layer declares."""
-        model = self._fitted()
-        if model is not None:
-            # An optimizer that is built in its first step knows no kernels before.
-            pruned = pruning_optimizer(model.optimizer) is not None
-        else:
-            trained = [k.variable for k in self.chosen_kernels() if k.variable.trainable]
-            pruned = all(hasattr(v, "_tfshed") for v in trained)
-        if not pruned:
+        trained = [k.variable for k in self.chosen_kernels() if k.variable.trainable]
+        owners = [owner_of(variable) for variable in trained]
+        if any(owner is None or not owner.in_use for owner in owners) and not self._awaited():
             raise RuntimeError(
                 f"{self.name} is trained, but no optimizer prunes it. Add "
                 "tfshed.UpdatePruningStep() to the callbacks of fit(), or in a custom loop use "
                 "tfshed.PruningOptimizer(optimizer, model), built before the first step."
             )
 
-    def _fitted(self) -> Any:
-        """The compiled model that `UpdatePruningStep` trained this layer in last, or None."""
-        return None if self._model is None else self._model()
+    def _awaited(self) -> bool:
+        """Whether an optimizer that is built in its first step is to prune this layer."""
+        model = expected_in(self)
+        return model is not None and any(
+            getattr(each, "waits_for_kernels", False) for each in optimizers_in(model)
+        )
 
     @property
     def pruning_vars(self) -> list[tuple[Any, Any, Any]]:
         rows = []
         for kernel in self.chosen_kernels():
-            group, i = getattr(kernel.variable, "_tfshed", (None, 0))
-            if group is None:
+            owner = owner_of(kernel.variable)
+            if owner is None:
                 mask = ops.not_equal(kernel.variable.value, 0)
                 theta = np.float32(self.config.threshold)
             else:
-                mask, theta = group.mask_of(i), to_numpy(group.threshold)[group.scopes[i]]
+                mask, theta = owner.mask(kernel.variable, kernel.axes), owner.threshold
             rows.append((kernel.variable, mask, ops.convert_to_tensor(theta)))
         return rows
 
     @property
     def pruning_step(self) -> int:
         for kernel in self.chosen_kernels():
-            group, _ = getattr(kernel.variable, "_tfshed", (None, 0))
-            if group is not None:
-                return int(to_numpy(group.step))
+            owner = owner_of(kernel.variable)
+            if owner is not None:
+                return int(to_numpy(owner.state.step))
         return -1
 
     def get_prunable_weights(self) -> list[Any]:

@@ -1,0 +1,49 @@
+"""What `prune_low_magnitude` noted about models: declarations without wrappers, and its choices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from tfshed.attach.weak_table import WeakTable
+
+
+class Choice(NamedTuple):
+    """What was decided about one kernel: an entry of the report."""
+
+    path: str
+    layer: str
+    shape: tuple[int, ...]
+    pruned: bool
+    reason: str
+
+
+_declarations: WeakTable[tuple[Any, Any]] = WeakTable()
+_reports: WeakTable[list[Choice]] = WeakTable()
+
+
+def put_declaration(layer: Any, config: Any, selection: Any) -> None:
+    """Notes that the kernels of a layer that `selection` names are pruned by `config`."""
+    _declarations[layer] = (config, selection)
+
+
+def declaration_of(layer: Any) -> tuple[Any, Any] | None:
+    """The (config, selection) that a layer was declared with; None if it was not."""
+    return _declarations.get(layer)
+
+
+def withdraw(layer: Any) -> None:
+    """Takes a declaration and its report back."""
+    _declarations.pop(layer)
+    _reports.pop(layer)
+
+
+def put_report(layer: Any, decisions: Sequence[Any]) -> None:
+    """Notes what was decided about each kernel of a layer, given as a list of `Decision`."""
+    # Without the kernels, whose layers may hold this one: then it would never go.
+    _reports[layer] = [Choice(d.path, d.layer, d.shape, d.pruned, d.reason) for d in decisions]
+
+
+def report_of(layer: Any) -> list[Choice]:
+    """What was decided about each kernel when a layer was declared; empty if it was not."""
+    return _reports.get(layer) or []
