@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 import tfshed
-from tfshed.export.litert.run import interpreter
+from tfshed.export.litert.interpreter import interpreter
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 SECONDS = 0.6  # for each pair and batch size

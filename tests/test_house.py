@@ -92,7 +92,7 @@ KNOWN = [
         "tfshed.attach.tf_keras.hook",
         "tfshed.attach.tf_keras.wrapper",
     ],
-    ["tfshed.export.report.page", "tfshed.export.report.result"],
+    ["tfshed.export.report.html_page", "tfshed.export.report.model_report"],
     ["tfshed.datasets.prepared", "tfshed.datasets.registry"],
 ]
 

@@ -14,8 +14,8 @@ import tensorflow as tf
 import tfshed
 from tests.nets import array, normal
 from tfshed import export
-from tfshed.export.litert import graph, run
-from tfshed.export.litert.repair import repair
+from tfshed.export.litert import flatbuffer, interpreter
+from tfshed.export.litert.converter_bugs import mend_file
 
 BACKEND = keras.backend.backend()
 needs_converter = pytest.mark.skipif(BACKEND == "torch", reason="no SavedModel on this backend")
@@ -58,7 +58,7 @@ def images(batch=3, seed=1):
 
 
 def outputs(path, **inputs):
-    file = run.interpreter(path.read_bytes())
+    file = interpreter.interpreter(path.read_bytes())
     return file.get_signature_runner("serving_default")(**inputs)
 
 
@@ -75,8 +75,8 @@ def test_float32_is_the_model_and_says_how_each_layer_runs(tmp_path):
         zip(NAMES, [*["densified"] * 2, "dense", *["1x4 blocks"] * 2, "densified", "1x4 blocks"])
     )
     # XNNPACK leaves version 8 alone, runs the others, and would take blocks for all weights.
-    file = graph.parse(path.read_bytes())
-    for use in graph.uses(file):
+    file = flatbuffer.parse(path.read_bytes())
+    for use in flatbuffer.uses(file):
         version = file.operatorCodes[use.operator.opcodeIndex].version
         if use.op == "FULLY_CONNECTED":
             assert (version == 8) == (not use.unpacking)
@@ -150,7 +150,7 @@ def test_quantised_and_sparse_together(tmp_path, kind):
     assert {row.dtype for row in found.rows if row.name in ("quads", "wide", "single")} == {dtype}
     # Every interpreter that is here runs it as it starts by default.
     inputs = {"image": images(8, 0)}
-    expected = run.expected_outputs(model, [None], inputs)["output_0"]
+    expected = interpreter.expected_outputs(model, [None], inputs)["output_0"]
     for made in interpreters((tmp_path / "net.tflite").read_bytes()):
         received = made.get_signature_runner("serving_default")(**inputs)["output_0"]
         assert np.abs(received - expected).max() < bound * np.abs(expected).max()
@@ -159,14 +159,14 @@ def test_quantised_and_sparse_together(tmp_path, kind):
 def interpreters(content):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return [tf.lite.Interpreter(model_content=content), run.interpreter(content)]
+        return [tf.lite.Interpreter(model_content=content), interpreter.interpreter(content)]
 
 
 @on_tensorflow
 @pytest.mark.parametrize("values", ["float16", "int8"])
 def test_what_is_not_repaired_is_refused_and_leaves_nothing(tmp_path, monkeypatch, values):
     monkeypatch.setattr(
-        sys.modules["tfshed.export.litert.write"], "repair", lambda content: content
+        sys.modules["tfshed.export.litert.export_litert"], "mend_file", lambda content: content
     )
     with pytest.raises(RuntimeError, match="Nothing was kept"):
         export.litert(net(), tmp_path / "net.tflite", values=values)
@@ -178,11 +178,11 @@ def test_float32_files_are_the_converters_own_and_run_without_ai_edge(tmp_path, 
     model = keras.Sequential([keras.Input((16,), name="x"), keras.layers.Dense(16)])
     export.litert(tfshed.sparsify(model, 0.8), tmp_path / "net.tflite")
     content = (tmp_path / "net.tflite").read_bytes()
-    assert repair(content) == content
-    (use,) = graph.uses(graph.parse(content))
+    assert mend_file(content) == content
+    (use,) = flatbuffer.uses(flatbuffer.parse(content))
     assert (use.op, use.block, use.unpacking) == ("FULLY_CONNECTED", 1, ("DENSIFY",))
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
-    assert type(run.interpreter(content)).__module__.startswith("tensorflow.")
+    assert type(interpreter.interpreter(content)).__module__.startswith("tensorflow.")
     assert outputs(tmp_path / "net.tflite", x=normal(2, 16))["output_0"].shape == (2, 16)
 
 

@@ -328,8 +328,8 @@ def test_a_crash_leaves_the_old_export(tmp_path):
     script = (
         "import os, sys, keras, tensorflow as tf\n"
         "from tfshed import export\n"
-        "import tfshed.export._packed as packed\n"
-        "packed.slim = lambda *a, **k: os._exit(9)\n"
+        "import tfshed.export.saved_model.save as save\n"
+        "save.shorten_graph = lambda *a, **k: os._exit(9)\n"
         "net = keras.Sequential([keras.Input((64,)), keras.layers.Dense(128)])\n"
         "export.saved_model(net, sys.argv[1], overwrite=True)\n"
     )
@@ -426,7 +426,7 @@ def test_inputs_of_any_name(tmp_path):
 
 
 def test_large_models_take_several_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["tfshed.export.saved_model.pack"], "FILE_BYTES", 20_000)
+    monkeypatch.setattr(sys.modules["tfshed.export.saved_model.weight_files"], "FILE_BYTES", 20_000)
     model = tfshed.sparsify(dense_layers(256, 256, 256), 0.5)
     path = export.saved_model(model, tmp_path / "model")
     assert len(list((path / "assets").iterdir())) > 2

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import tfshed
 from tfshed import export
-from tfshed.export.report.layers import Row
+from tfshed.export.report.kernel_rows import KernelRow
 from tfshed.export.report.sizes import FORMATS, entropy_floor
 
 BACKEND = keras.backend.backend()
@@ -65,7 +65,7 @@ def test_operations_are_counted_as_by_hand():
 def test_the_floor_is_what_counting_says(n, share):
     """log2 of how many masks there are is at most N x H, and less by at most log2(N + 1)."""
     kept = round(n * share)
-    row = Row("k", "Dense", (n,), n, kept, 1 - kept / n, None, None, 0, None, False)
+    row = KernelRow("k", "Dense", (n,), n, kept, 1 - kept / n, None, None, 0, None, False)
     bits = 8 * (entropy_floor([row], n + 3) - 4 * kept - 4 * 3)
     exact = math.log2(math.comb(n, kept))
     assert exact - 1e-6 <= bits < exact + math.log2(n + 1) + 8

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tfshed.export.keras_file import keras
-from tfshed.export.litert.write import LiteRTReport, litert
-from tfshed.export.packing import Packing, packing
-from tfshed.export.report.write import Report, report
-from tfshed.export.saved_model.write import saved_model
-from tfshed.export.shrink.write import ShrinkReport, Shrunk, shrink
+from tfshed.export.litert.export_litert import LiteRTReport, litert
+from tfshed.export.report.build_report import Report, report
+from tfshed.export.saved_model.export_saved_model import saved_model
+from tfshed.export.saved_model.packing_report import Packing, packing
+from tfshed.export.shrink.shrink_model import ShrinkReport, Shrunk, shrink
 
 __all__ = [
     "LiteRTReport",

@@ -11,7 +11,7 @@ from typing import Any
 from keras import layers as L
 
 from tfshed.attach.latency import PruneForLatencyOnXNNPack
-from tfshed.export.report.layers import Row, Verdict
+from tfshed.export.report.kernel_rows import KernelRow, Verdict
 
 # LiteRT's converter takes blocks if they hold so many of the zeros that single weights would leave
 # out, and stores in full what has fewer zeros.
@@ -36,7 +36,7 @@ class Condition:
     found: str
 
 
-def xnnpack_conditions(model: Any, rows: Sequence[tuple[Row, Any]]) -> list[Condition]:
+def xnnpack_conditions(model: Any, rows: Sequence[tuple[KernelRow, Any]]) -> list[Condition]:
     """XNNPACK's conditions, by the README of LiteRT's delegate ("Sparse inference") and its code.
 
     There `xnn_subgraph_rewrite_for_nchw` puts a part of the graph in NCHW layout and runs its 1x1
@@ -82,7 +82,7 @@ def xnnpack_conditions(model: Any, rows: Sequence[tuple[Row, Any]]) -> list[Cond
     ]
 
 
-def verdicts(row: Row, layer: Any, conditions: Sequence[Condition]) -> tuple[Verdict, ...]:
+def verdicts(row: KernelRow, layer: Any, conditions: Sequence[Condition]) -> tuple[Verdict, ...]:
     """What can skip the zeros of one kernel."""
     found = [_blocks(row, layer)]
     if _is_pointwise(layer):
@@ -98,7 +98,7 @@ def verdicts(row: Row, layer: Any, conditions: Sequence[Condition]) -> tuple[Ver
     return tuple(found)
 
 
-def _blocks(row: Row, layer: Any) -> Verdict:
+def _blocks(row: KernelRow, layer: Any) -> Verdict:
     why = None
     if not isinstance(layer, L.Dense):
         why = f"its block kernel is for dense layers, not {row.layer}"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tfshed.core.backend import to_numpy
-from tfshed.export.report.layers import Row
+from tfshed.export.report.kernel_rows import KernelRow
 
 FORMATS = {
     "float32": "weights, float32, zeros and all",
@@ -49,7 +49,7 @@ class Size:
     reason: str = ""
 
 
-def sizes(model: Any, rows: Sequence[Row], formats: Sequence[str]) -> list[Size]:
+def sizes(model: Any, rows: Sequence[KernelRow], formats: Sequence[str]) -> list[Size]:
     """Measures formats, in the order of `FORMATS`, by writing each to a temporary folder."""
     whole = sum(4 * math.prod(v.shape) for v in model.weights)
     measured: dict[str, int | str] = {}
@@ -75,11 +75,13 @@ def sizes(model: Any, rows: Sequence[Row], formats: Sequence[str]) -> list[Size]
     return found
 
 
-def _measure(name: str, model: Any, rows: Sequence[Row], folder: Path) -> dict[str, int | str]:
+def _measure(
+    name: str, model: Any, rows: Sequence[KernelRow], folder: Path
+) -> dict[str, int | str]:
     # Here, as they import this package's neighbours.
     from tfshed.export.keras_file import keras as deflated
-    from tfshed.export.litert.write import litert
-    from tfshed.export.saved_model.write import saved_model
+    from tfshed.export.litert.export_litert import litert
+    from tfshed.export.saved_model.export_saved_model import saved_model
 
     path = folder / name
     if name == "float32":
@@ -104,7 +106,7 @@ def _measure(name: str, model: Any, rows: Sequence[Row], folder: Path) -> dict[s
     return {name: path.stat().st_size}
 
 
-def entropy_floor(rows: Sequence[Row], weights: int) -> int:
+def entropy_floor(rows: Sequence[KernelRow], weights: int) -> int:
     """Bytes of a perfect code for the places of non-zeros, and of the float32 values as they are.
 
     For each kernel of N weights with the density p: N x H(p) bits say where the non-zeros are,
@@ -112,7 +114,7 @@ def entropy_floor(rows: Sequence[Row], weights: int) -> int:
     Zeros in blocks or whole filters need fewer bits for their places, and exponents of values
     compress by some percent: real formats can come out below it.
 
-    >>> row = Row("k", "Dense", (8, 8), 64, 32, 0.5, None, None, 0, None, False)
+    >>> row = KernelRow("k", "Dense", (8, 8), 64, 32, 0.5, None, None, 0, None, False)
     >>> entropy_floor([row], weights=72)  # 64 bits, 32 values, 8 other weights
     168
     """

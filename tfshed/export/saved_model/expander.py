@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from tfshed.export.saved_model.decoding import Layout, decode
-from tfshed.export.saved_model.pack import File, Part
+from tfshed.export.saved_model.weight_files import File, Part
 
 # Arrays that are decoded at a time, each with some ten bytes for a value at its worst.
 PARALLEL = 4

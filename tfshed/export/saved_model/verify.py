@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tfshed.export.saved_model.pack import is_kernel, packable, restored
-from tfshed.export.saved_model.packed import all_variables
+from tfshed.export.saved_model.save import all_variables
+from tfshed.export.saved_model.weight_files import is_kernel, packable, restored
 from tfshed.export.serving import PREPROCESSED
 from tfshed.export.signature import as_arrays, random_inputs
 

@@ -161,7 +161,7 @@ def width(tensor: Any) -> int:
     return (tensor.shape[-1] or 0) if len(tensor.shape) > 1 else 0
 
 
-def spread(values: np.ndarray, rank: int, dtype: str) -> Any:
+def on_last_axis(values: np.ndarray, rank: int, dtype: str) -> Any:
     """A tensor of one position with these channels; where a value is not known, 0."""
     known = np.nan_to_num(values, nan=0.0).reshape((1,) * (rank - 1) + (-1,))
     return ops.cast(ops.convert_to_tensor(known.astype("float32")), dtype)
@@ -176,7 +176,7 @@ def values_of(tensor: Any) -> np.ndarray:
 def apply(node: Any, inputs: Sequence[Channels], known: np.ndarray) -> np.ndarray:
     """The constants behind an elementwise layer: those it computes itself, where `known`."""
     tensors = node.arguments.keras_tensors
-    fed = {id(t): spread(x.const, len(t.shape), t.dtype) for t, x in zip(tensors, inputs)}
+    fed = {id(t): on_last_axis(x.const, len(t.shape), t.dtype) for t, x in zip(tensors, inputs)}
     args, kwargs = node.arguments.fill_in(fed)
     return np.where(known, values_of(node.operation(*args, **kwargs)), VARIES)
 

@@ -6,8 +6,8 @@ import dataclasses
 import json
 from typing import Any
 
-from tfshed.export.litert.table import BATCHES
-from tfshed.export.report.layers import Row
+from tfshed.export.litert.layer_table import BATCHES
+from tfshed.export.report.kernel_rows import KernelRow
 from tfshed.export.report.runtimes import BLOCKS, Condition
 from tfshed.export.report.sizes import Size
 from tfshed.observe.text_table import text_table
@@ -30,7 +30,7 @@ class Report:
     Attributes:
         name: the model's.
         parameters, nonzero: of the whole model, moving averages of normalisation among them.
-        kernels: list of `Row`, one for each kernel.
+        kernels: list of `KernelRow`, one for each kernel.
         flops, sparse_flops: of the kernels that are counted, 2 x multiplications on one example.
         sizes: list of `Size`.
         xnnpack: list of `Condition`, those of XNNPACK's sparse inference.
@@ -39,7 +39,7 @@ class Report:
     name: str
     parameters: int
     nonzero: int
-    kernels: list[Row]
+    kernels: list[KernelRow]
     flops: int
     sparse_flops: int
     sizes: list[Size]
@@ -115,7 +115,7 @@ class Report:
 
     def html(self) -> str:
         """A page that needs nothing else, with a picture of the layers."""
-        from tfshed.export.report.page import page
+        from tfshed.export.report.html_page import page
 
         return page(self)
 
@@ -132,7 +132,7 @@ VERDICT_HEAD = ["runtime", "faster", "why", "kernels"]
 SIZE_HEAD = ["format", "bytes", "of float32"]
 
 
-def kernel_cells(row: Row) -> list[str]:
+def kernel_cells(row: KernelRow) -> list[str]:
     """What the table of kernels says of one, by `KERNEL_HEAD`."""
     flops = ["" if n is None else f"{n:,}" for n in (row.flops, row.sparse_flops)]
     shape = "x".join(str(n) for n in row.shape)
@@ -140,10 +140,10 @@ def kernel_cells(row: Row) -> list[str]:
     return [row.path, row.layer, shape, *counts, pattern(row)]
 
 
-def pattern(row: Row) -> str:
+def pattern(row: KernelRow) -> str:
     """How the zeros lie.
 
-    >>> pattern(Row("k", "Dense", (8, 8), 64, 16, 0.75, None, None, 2, 0.95, False))
+    >>> pattern(KernelRow("k", "Dense", (8, 8), 64, 16, 0.75, None, None, 2, 0.95, False))
     '4x1 blocks, 2 filters'
     """
     found = []
@@ -164,7 +164,7 @@ def size_cells(size: Size) -> list[str]:
     return [size.text, f"{size.size:,}", f"{size.share:.3f}"]
 
 
-def _kernel_table(rows: list[Row]) -> list[str]:
+def _kernel_table(rows: list[KernelRow]) -> list[str]:
     return text_table(KERNEL_HEAD, [*map(kernel_cells, rows)], right=(3, 4, 5, 6))
 
 
@@ -175,16 +175,18 @@ def _size_table(sizes: list[Size]) -> list[str]:
     return [*text_table(SIZE_HEAD, cells, right=(1, 2)), *reasons]
 
 
-def _verdict_table(rows: list[Row]) -> list[str]:
+def _verdict_table(rows: list[KernelRow]) -> list[str]:
     return text_table(VERDICT_HEAD, verdict_cells(rows))
 
 
-def verdict_cells(rows: list[Row]) -> list[list[str]]:
+def verdict_cells(rows: list[KernelRow]) -> list[list[str]]:
     """What runtimes do with the kernels, by `VERDICT_HEAD`; kernels with the same verdict as one.
 
-    >>> from tfshed.export.report.layers import Verdict
+    >>> from tfshed.export.report.kernel_rows import Verdict
     >>> verdict = Verdict("LiteRT, blocks", False, "dense")
-    >>> rows = [Row(p, "Dense", (8,), 8, 8, 0.0, 1, 1, 0, None, False, (verdict,)) for p in "abc"]
+    >>> rows = [
+    ...     KernelRow(p, "Dense", (8,), 8, 8, 0.0, 1, 1, 0, None, False, (verdict,)) for p in "abc"
+    ... ]
     >>> verdict_cells(rows)
     [['LiteRT, blocks', 'no', 'dense', 'a and 2 more']]
     """

@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tfshed.export.given import check_model, local_path, quiet
-from tfshed.export.packing import Packing
-from tfshed.export.replace import replaced_folder
-from tfshed.export.saved_model.pack import VALUES
-from tfshed.export.saved_model.packed import all_variables, save_packed
+from tfshed.export.atomic_folder import replaced_folder
+from tfshed.export.model_and_path import check_model, local_path, quiet
+from tfshed.export.saved_model.packing_report import Packing
 from tfshed.export.saved_model.replicas import one_replica
+from tfshed.export.saved_model.save import all_variables, save_packed
 from tfshed.export.saved_model.verify import verify_saved_model
+from tfshed.export.saved_model.weight_files import VALUES
 from tfshed.export.serving import serving_object
 from tfshed.export.signature import as_arrays, input_specs, random_inputs
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from keras import layers
 
-from tfshed.export.shrink import kernels
+from tfshed.export.shrink import kernel_rules
 from tfshed.export.shrink.solve import Solution
 from tfshed.export.shrink.trace import Trace
 from tfshed.observe.text_table import text_table
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class LayerRow:
     """One layer with weights.
 
     Attributes:
@@ -55,7 +55,7 @@ class ShrinkReport:
 
     Attributes:
         name: the model's.
-        rows: list of `Row`, in the order of the layers.
+        rows: list of `LayerRow`, in the order of the layers.
         left: list of `Left`.
         parameters: (before, after), of the whole model.
         flops: (before, after), over dense and convolutional layers; None: sizes are open.
@@ -64,7 +64,7 @@ class ShrinkReport:
     """
 
     name: str
-    rows: list[Row]
+    rows: list[LayerRow]
     left: list[Left]
     parameters: tuple[int, int]
     flops: tuple[int, int] | None
@@ -125,7 +125,7 @@ def report(
     for layer in model.layers:
         if _is_layer(layer) and layer.count_params():
             rows.append(_row(layer, after[layer.name], nodes[id(layer)], trace, found))
-    counted = [r.flops for r in rows if r.layer in kernels.COUNTED]
+    counted = [r.flops for r in rows if r.layer in kernel_rules.COUNTED]
     sums = None if None in counted else tuple(sum(f[i] for f in counted if f) for i in (0, 1))
     return ShrinkReport(
         model.name,
@@ -137,14 +137,14 @@ def report(
     )
 
 
-def _row(layer: Any, new: Any, nodes: list[Any], trace: Trace, found: Solution) -> Row:
+def _row(layer: Any, new: Any, nodes: list[Any], trace: Trace, found: Solution) -> LayerRow:
     filters = None
     if id(layer) in trace.resizes and id(layer) not in trace.opaque:
         ids = trace.channels[id(nodes[0].outputs[0])].ids
         filters = (len(ids), int(found.keep(ids).sum()))
     flops = None
-    if type(layer).__name__ in kernels.COUNTED:
-        old = [kernels.flops(layer, node) for node in nodes]
+    if type(layer).__name__ in kernel_rules.COUNTED:
+        old = [kernel_rules.flops(layer, node) for node in nodes]
         if None not in old:
             size = [
                 sum(int(np.prod(v.shape)) for v in x.weights if v.name.endswith("kernel"))
@@ -152,7 +152,7 @@ def _row(layer: Any, new: Any, nodes: list[Any], trace: Trace, found: Solution) 
             ]
             before = sum(f or 0 for f in old)
             flops = (before, before // size[0] * size[1])
-    return Row(
+    return LayerRow(
         layer.name,
         type(layer).__name__,
         filters,

@@ -18,7 +18,7 @@ from tfshed.export.shrink.trace import (
     Rule,
     Trace,
     foldable,
-    spread,
+    on_last_axis,
     values_of,
 )
 
@@ -90,7 +90,7 @@ def _activated(node: Any, known: np.ndarray, sums: np.ndarray) -> np.ndarray:
     layer = node.operation
     bias = 0.0 if layer.bias is None else to_numpy(layer.bias).astype("float64")
     output = node.outputs[0]
-    made = layer.activation(spread(sums + bias, len(output.shape), output.dtype))
+    made = layer.activation(on_last_axis(sums + bias, len(output.shape), output.dtype))
     return np.where(known, values_of(made), VARIES)
 
 

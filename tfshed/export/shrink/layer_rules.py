@@ -11,7 +11,7 @@ from keras import layers
 from keras.src.ops import nn as nn_ops
 from keras.src.ops import numpy as numpy_ops
 
-from tfshed.export.shrink import kernels
+from tfshed.export.shrink import kernel_rules
 from tfshed.export.shrink.trace import VARIES, Channels, Rule, Trace, apply, width
 
 
@@ -63,7 +63,7 @@ def elementwise(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels
 
 def activation(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels | str:
     function = node.operation.activation
-    if not kernels.is_channelwise(function):
+    if not kernel_rules.is_channelwise(function):
         name = getattr(function, "__name__", type(function).__name__)
         return f"{name} is not known to look at each channel alone"
     return elementwise(trace, node, inputs)
@@ -172,7 +172,7 @@ _ELEMENTWISE += _known(nn_ops, "LeakyRelu", "Elu", "Selu", "Gelu", "Celu", "Soft
 _ELEMENTWISE += _known(numpy_ops, "Absolute", "Exp", "Negative", "Square", "Tanh")
 
 RULES: dict[type, Rule] = {
-    **kernels.RULES,
+    **kernel_rules.RULES,
     **dict.fromkeys(_SAME, same),
     **dict.fromkeys(_of_ranks("MaxPooling", "AveragePooling"), pooling),
     **dict.fromkeys(_of_ranks("ZeroPadding"), zero_padding),

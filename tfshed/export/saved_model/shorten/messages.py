@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 
-def keep(repeated: Any, kept: list[Any]) -> None:
+def keep_only(repeated: Any, kept: list[Any]) -> None:
     """Leaves only these messages in a repeated field, in this order."""
     copies = [type(message).FromString(message.SerializeToString()) for message in kept]
     del repeated[:]
@@ -17,7 +17,7 @@ def node_of(tensor: str) -> str:
     return tensor.lstrip("^").split(":")[0]
 
 
-def rename(meta: Any, new: Callable[[str], str]) -> None:
+def rename_functions(meta: Any, new: Callable[[str], str]) -> None:
     """Renames functions wherever they are named."""
     graph, objects = meta.graph_def, meta.object_graph_def
     for function in graph.library.function:

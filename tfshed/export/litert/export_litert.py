@@ -8,12 +8,12 @@ from typing import Any
 
 import keras
 
-from tfshed.export.given import check_model, local_path, quiet
-from tfshed.export.litert import run
+from tfshed.export.litert import interpreter
 from tfshed.export.litert.convert import VALUES, calibration_batches, convert
-from tfshed.export.litert.graph import parse, uses
-from tfshed.export.litert.repair import repair
-from tfshed.export.litert.table import LiteRTReport, rows
+from tfshed.export.litert.converter_bugs import mend_file
+from tfshed.export.litert.flatbuffer import parse, uses
+from tfshed.export.litert.layer_table import LiteRTReport, rows
+from tfshed.export.model_and_path import check_model, local_path, quiet
 from tfshed.export.saved_model.replicas import one_replica
 from tfshed.export.serving import serving_object
 from tfshed.export.signature import as_arrays, input_names, input_specs, random_inputs
@@ -121,7 +121,7 @@ def litert(
         how: dict[str, Any] = {"values": values, "calibration": calibration}
         dense = content = convert(model, root, signatures, sparse=False, **how)
         if sparse:
-            content = repair(convert(model, root, signatures, sparse=True, **how))
+            content = mend_file(convert(model, root, signatures, sparse=True, **how))
             stored = [use for use in uses(parse(content)) if use.block]
             # Where no kernel skips zeros, sparse storage is for its bytes only.
             faster = any(not use.unpacking for use in stored)
@@ -129,12 +129,12 @@ def litert(
                 content = dense
     found = dense_found = None
     if verify:
-        inputs = run.examples(specs, calibration)
-        expected = run.expected_outputs(model, specs, inputs)
-        found = run.difference(content, inputs, expected)
+        inputs = interpreter.examples(specs, calibration)
+        expected = interpreter.expected_outputs(model, specs, inputs)
+        found = interpreter.difference(content, inputs, expected)
         if values != "float32":
-            dense_found = run.difference(dense, inputs, expected) if sparse else found
-        run.check(model.name, found, dense_found, tolerance)
+            dense_found = interpreter.difference(dense, inputs, expected) if sparse else found
+        interpreter.check(model.name, found, dense_found, tolerance)
     target.parent.mkdir(parents=True, exist_ok=True)
     _check_target(target, overwrite)  # again, since converting took time
     replace_file(target, lambda new: _write(new, content))

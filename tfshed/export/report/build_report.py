@@ -13,8 +13,8 @@ import numpy as np
 
 from tfshed.attach.keras3.declarations import check_stripped
 from tfshed.core.backend import to_numpy
-from tfshed.export.report import layers
-from tfshed.export.report.result import Report
+from tfshed.export.report import kernel_rows
+from tfshed.export.report.model_report import Report
 from tfshed.export.report.runtimes import verdicts, xnnpack_conditions
 from tfshed.export.report.sizes import FORMATS, sizes
 from tfshed.observe.csv_table import replace_file
@@ -85,7 +85,7 @@ def report(
             f"report: expected formats as a list of some of {list(FORMATS)}, received {formats!r}"
         )
     files = {} if path is None else _files(Path(path))
-    found = layers.rows(model)
+    found = kernel_rows.rows(model)
     conditions = xnnpack_conditions(model, found)
     rows = [
         dataclasses.replace(row, runtimes=verdicts(row, layer, conditions)) for row, layer in found

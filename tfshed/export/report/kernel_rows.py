@@ -13,12 +13,12 @@ from keras.src.models.functional import Functional
 
 from tfshed.attach.kernels import Candidate, candidates
 from tfshed.core.backend import to_numpy
-from tfshed.export.shrink import kernels
+from tfshed.export.shrink import kernel_rules
 from tfshed.observe.probe import unique
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class KernelRow:
     """One kernel.
 
     Attributes:
@@ -57,15 +57,15 @@ class Verdict:
     reason: str
 
 
-def rows(model: Any) -> list[tuple[Row, Any]]:
-    """A `Row` without verdicts for each kernel, with the layer that owns it."""
+def rows(model: Any) -> list[tuple[KernelRow, Any]]:
+    """A `KernelRow` without verdicts for each kernel, with the layer that owns it."""
     found = candidates(model)
     used = positions(model)
     paths = unique([c.kernel.path for c in found])
     return [(_row(c, p, used.get(id(c.owner))), c.owner) for c, p in zip(found, paths)]
 
 
-def _row(candidate: Candidate, path: str, used: int | None) -> Row:
+def _row(candidate: Candidate, path: str, used: int | None) -> KernelRow:
     variable, axes = candidate.kernel.variable, candidate.kernel.axes
     kept = to_numpy(variable) != 0
     nonzero = int(np.count_nonzero(kept))
@@ -77,7 +77,7 @@ def _row(candidate: Candidate, path: str, used: int | None) -> Row:
     if axes.input is not None and kept.shape[axes.input] % 4 == 0:
         quads = np.moveaxis(kept, axes.input, -1).reshape(-1, 4)
     zeros = kept.size - nonzero
-    return Row(
+    return KernelRow(
         path=path,
         layer=type(candidate.owner).__name__,
         shape=tuple(variable.shape),
@@ -121,8 +121,8 @@ def _nodes(functional: Any) -> Iterator[Any]:
 
 
 def _positions(layer: Any, node: Any) -> int | None:
-    if type(layer).__name__ in kernels.COUNTED:
-        total = kernels.flops(layer, node)
+    if type(layer).__name__ in kernel_rules.COUNTED:
+        total = kernel_rules.flops(layer, node)
         size = sum(math.prod(v.shape) for v in layer.weights if v.name.endswith("kernel"))
         return None if total is None else total // (2 * size)
     equation = getattr(layer, "equation", None)

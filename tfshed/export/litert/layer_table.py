@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tfshed.export.litert.graph import Use, data, element, parse, uses
+from tfshed.export.litert.flatbuffer import Use, data, element, parse, uses
 from tfshed.observe.text_table import text_table
 
 # Where the converter does not store sparse what has fewer zeros.
@@ -39,7 +39,7 @@ FLOAT_FOR_INT8 = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class OperatorRow:
     """The weights of one operator.
 
     Attributes:
@@ -74,7 +74,7 @@ class LiteRTReport:
         values: "float32", "float16" or "int8".
         size: bytes of the file.
         dense_size: bytes of the dense file with the same values.
-        rows: list of `Row`, in the order in which the operators run.
+        rows: list of `OperatorRow`, in the order in which the operators run.
         difference: the largest difference of the outputs from the model's, relative to the largest
             output, on random inputs or the first batch of `representative_data`; None: not
             verified.
@@ -86,7 +86,7 @@ class LiteRTReport:
     values: str
     size: int
     dense_size: int
-    rows: list[Row]
+    rows: list[OperatorRow]
     difference: float | None
     dense_difference: float | None
 
@@ -140,7 +140,7 @@ class LiteRTReport:
         return [note for note, holds in notes.items() if holds]
 
 
-def rows(content: bytes, model: Any, sparse: bool) -> list[Row]:
+def rows(content: bytes, model: Any, sparse: bool) -> list[OperatorRow]:
     """One row for each operator with weights, in the order in which they run."""
     file = parse(content)
     layers: dict[str, set[int]] = {}
@@ -150,7 +150,7 @@ def rows(content: bytes, model: Any, sparse: bool) -> list[Row]:
     return [_row(file, use, layers, sparse) for use in uses(file)]
 
 
-def _row(file: Any, use: Use, layers: dict[str, set[int]], sparse: bool) -> Row:
+def _row(file: Any, use: Use, layers: dict[str, set[int]], sparse: bool) -> OperatorRow:
     tensor = use.tensor
     shape = tuple(int(n) for n in tensor.shape)
     stored = data(file, tensor)
@@ -160,7 +160,7 @@ def _row(file: Any, use: Use, layers: dict[str, set[int]], sparse: bool) -> Row:
     runs, reason = _runs(file, use, zeros, sparse)
     # Constants that are equal, or used twice, lose their names: then the result's tells the layer.
     result = use.graph.tensors[int(use.operator.outputs[0])]
-    return Row(
+    return OperatorRow(
         layer_name([tensor.name.decode(), result.name.decode()], size, layers),
         use.op,
         shape,

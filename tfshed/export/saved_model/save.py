@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tfshed.export.saved_model.expander import expander, without_checkpoint
-from tfshed.export.saved_model.pack import pack, packable
-from tfshed.export.saved_model.slim import slim
+from tfshed.export.saved_model.shorten.passes import shorten_graph
+from tfshed.export.saved_model.weight_files import pack, packable
 
 
 def save_packed(root: Any, path: Path, signatures: dict[str, Any], values: str) -> None:
@@ -32,7 +32,7 @@ def save_packed(root: Any, path: Path, signatures: dict[str, Any], values: str) 
     with without_checkpoint(packed):
         tf.saved_model.save(root, str(path), signatures=signatures, options=options)
     # Saved again after loading, a model has a checkpoint, which files are not to overwrite then.
-    slim(path, hidden=("expander", "packed_files"))
+    shorten_graph(path, hidden=("expander", "packed_files"))
 
 
 def all_variables(root: Any) -> list[Any]:

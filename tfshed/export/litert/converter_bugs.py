@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from tfshed.export.litert.graph import WEIGHTS, Use, data, element, kind, parse, unparse, uses
+from tfshed.export.litert.flatbuffer import WEIGHTS, Use, data, element, kind, parse, unparse, uses
 
 # Of FULLY_CONNECTED, with sparse weights; the last one before that.
 SPARSE_VERSION, DENSE_VERSION = 8, 7
 
 
-def repair(content: bytes) -> bytes:
+def mend_file(content: bytes) -> bytes:
     """Returns a file that every interpreter runs; the same bytes if nothing was wrong."""
     model = parse(content)
     changed = False

@@ -17,11 +17,11 @@ from tfshed.export.saved_model.replicas import has_replicas
 VALUES = ("float32", "bfloat16", "float16", "int8")
 # Variables with fewer elements are coded together, as one vector: an operation for each of many
 # biases would cost more than their bytes.
-OWN = 4096
+OWN_PART_FROM = 4096
 # A file is read and expanded as a whole, one after the other: this bounds what that takes.
 FILE_BYTES = 1 << 26
 # Arrays without zeros are few below this share of all numbers.
-SPARED = 0.1
+FEW_WITHOUT_ZEROS = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +121,7 @@ def pack(variables: list[Any], values: str, folder: Path) -> Iterator[File]:
     usual: Counter[int] = Counter()
     full = {i for i, variable in enumerate(variables) if is_full(variable.numpy())}
     sizes = [variable.shape.num_elements() for variable in variables]
-    few = sum(sizes[i] for i in full) < SPARED * sum(sizes)
+    few = sum(sizes[i] for i in full) < FEW_WITHOUT_ZEROS * sum(sizes)
     for positions, array, scale, mantissa in _arrays(variables, values, full):
         # Few numbers are read back like the others even if that takes a little longer: to
         # prepare operations of their own takes TensorFlow more.
@@ -144,7 +144,7 @@ def _arrays(variables: list[Any], values: str, last: set[int]) -> Iterator[tuple
     for position in sorted(range(len(variables)), key=lambda i: i in last):
         variable = variables[position]
         lossy = values != "float32" and is_kernel(variable)
-        if not lossy and variable.shape.num_elements() < OWN:
+        if not lossy and variable.shape.num_elements() < OWN_PART_FROM:
             together.setdefault(variable.dtype.name, []).append(position)
             continue
         array, scale = variable.numpy(), None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfshed.export.saved_model.slim.edit import keep
+from tfshed.export.saved_model.shorten.messages import keep_only
 
 DT_RESOURCE = 20
 
@@ -22,11 +22,11 @@ def merge_constants(function: Any) -> None:
             same = first.setdefault(body.SerializeToString(deterministic=True), node.name)
             if same != node.name:
                 instead[node.name] = same
-    keep(function.node_def, [node for node in function.node_def if node.name not in instead])
+    keep_only(function.node_def, [node for node in function.node_def if node.name not in instead])
     _rename(function, instead)
 
 
-def shorten(function: Any, public: bool) -> None:
+def shorten_body(function: Any, public: bool) -> None:
     """Numbers the nodes of a function, and what it gets; drops what is inferred.
 
     Nobody looks these names up, and they are most of a function's bytes; only those of a public

@@ -9,14 +9,14 @@ import numpy as np
 
 from tfshed.attach.keras3.cloning import can_clone
 from tfshed.attach.keras3.declarations import check_stripped
+from tfshed.export.shrink.layer_rules import RULES
 from tfshed.export.shrink.rebuild import rebuild
-from tfshed.export.shrink.report import Left, Row, ShrinkReport, report
-from tfshed.export.shrink.rules import RULES
+from tfshed.export.shrink.shrink_report import LayerRow, Left, ShrinkReport, report
 from tfshed.export.shrink.solve import solve
 from tfshed.export.shrink.trace import trace
 from tfshed.export.signature import BATCH, OPEN_DIMENSION
 
-__all__ = ["Left", "Row", "ShrinkReport", "Shrunk", "shrink"]
+__all__ = ["Left", "LayerRow", "ShrinkReport", "Shrunk", "shrink"]
 
 # Largest difference of outputs, relative to the largest output: sums over fewer terms are added up
 # in another order, and nets amplify it. By the coarsest type that a layer computes in.

@@ -12,11 +12,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tfshed.export.saved_model.slim.bodies import merge_constants, shorten
-from tfshed.export.saved_model.slim.edit import keep, node_of, rename
+from tfshed.export.saved_model.shorten.function_bodies import merge_constants, shorten_body
+from tfshed.export.saved_model.shorten.messages import keep_only, node_of, rename_functions
 
 
-def slim(folder: Path, hidden: tuple[str, ...] = ()) -> None:
+def shorten_graph(folder: Path, hidden: tuple[str, ...] = ()) -> None:
     """Rewrites `folder/saved_model.pb`, and the fingerprint that goes with it.
 
     Args:
@@ -38,7 +38,9 @@ def slim(folder: Path, hidden: tuple[str, ...] = ()) -> None:
         _number(meta)
         for function in meta.graph_def.library.function:
             merge_constants(function)
-            shorten(function, function.signature.name in meta.object_graph_def.concrete_functions)
+            shorten_body(
+                function, function.signature.name in meta.object_graph_def.concrete_functions
+            )
         _hide(meta.object_graph_def, hidden)
         _call_directly(meta.object_graph_def)
     path.write_bytes(saved.SerializeToString(deterministic=True))
@@ -69,8 +71,8 @@ def _merge_equal(meta: Any) -> bool:
         same = first.setdefault(body.SerializeToString(deterministic=True), name)
         if same != name and name not in known:
             renamed[name] = same
-    keep(library.function, [f for f in library.function if f.signature.name not in renamed])
-    rename(meta, lambda name: renamed.get(name, name))
+    keep_only(library.function, [f for f in library.function if f.signature.name not in renamed])
+    rename_functions(meta, lambda name: renamed.get(name, name))
     return bool(renamed)
 
 
@@ -86,8 +88,8 @@ def _shortcut(meta: Any) -> None:
             name = instead[name]
         return name
 
-    keep(library.function, [f for f in library.function if f.signature.name not in instead])
-    rename(meta, new)
+    keep_only(library.function, [f for f in library.function if f.signature.name not in instead])
+    rename_functions(meta, new)
 
 
 def _only_calls(function: Any) -> str | None:
@@ -132,7 +134,7 @@ def _drop_unreached(meta: Any) -> None:
         if name not in reached:
             reached.add(name)
             todo += [node_of(i) for i in inputs.get(name, [])]
-    keep(graph.node, [node for node in graph.node if node.name in reached])
+    keep_only(graph.node, [node for node in graph.node if node.name in reached])
 
 
 def _order(library: Any) -> None:
@@ -143,7 +145,7 @@ def _order(library: Any) -> None:
         number = re.search(r"_([0-9]+)$", name)
         return int(number.group(1)) if number else -1, name
 
-    keep(library.function, sorted(library.function, key=made))
+    keep_only(library.function, sorted(library.function, key=made))
 
 
 def _number(meta: Any) -> None:
@@ -152,12 +154,12 @@ def _number(meta: Any) -> None:
     for index, function in enumerate(meta.graph_def.library.function):
         old = function.signature.name
         names[old] = f"{re.sub(r'_[0-9]+$', '', old)}_{index}"
-    rename(meta, lambda name: names.get(name, name))
+    rename_functions(meta, lambda name: names.get(name, name))
 
 
 def _hide(objects: Any, hidden: tuple[str, ...]) -> None:
     root = objects.nodes[0]
-    keep(root.children, [child for child in root.children if child.local_name not in hidden])
+    keep_only(root.children, [child for child in root.children if child.local_name not in hidden])
 
 
 def _call_directly(objects: Any) -> None:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from tfshed.export.report.layers import Row
-from tfshed.export.report.result import (
+from tfshed.export.report.kernel_rows import KernelRow
+from tfshed.export.report.model_report import (
     FLOOR,
     KERNEL_HEAD,
     MARKS,
@@ -106,7 +106,7 @@ def _cell(text: str, right: bool = False) -> str:
     return f'<td class="n">{escape(text)}</td>' if right else f"<td>{escape(text)}</td>"
 
 
-def picture(rows: Sequence[Row]) -> str:
+def picture(rows: Sequence[KernelRow]) -> str:
     """Weights and sparsity of all kernels, from the first to the last, as an `<svg>` element."""
     # Not pyplot: that would choose a backend for the user's whole process.
     from matplotlib import rc_context
@@ -141,7 +141,7 @@ def picture(rows: Sequence[Row]) -> str:
     return re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
 
 
-def _mean(rows: Sequence[Row]) -> float:
+def _mean(rows: Sequence[KernelRow]) -> float:
     weights = sum(r.weights for r in rows)
     return 1.0 - sum(r.nonzero for r in rows) / max(weights, 1)
 
