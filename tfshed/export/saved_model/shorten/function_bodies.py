@@ -1,4 +1,4 @@
-"""What goes within a function: equal constants, names, shapes that are inferred."""
+"""What can be shorter within one function: equal constants, names, shapes that are inferred."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from tfshed.export.saved_model.shorten.messages import keep_only
 DT_RESOURCE = 20
 
 
-def merge_constants(function: Any) -> None:
-    """Leaves one of equal constants: Keras' layers make their own for each axis and each size."""
+def merge_constants(function: Any) -> dict[str, str]:
+    """Leaves one of equal constants: Keras' layers make their own for each axis and each size.
+
+    Returns:
+        The constants that went, each with the one that stands for it.
+    """
     first: dict[bytes, str] = {}
     instead: dict[str, str] = {}
     for node in function.node_def:
@@ -24,35 +28,49 @@ def merge_constants(function: Any) -> None:
                 instead[node.name] = same
     keep_only(function.node_def, [node for node in function.node_def if node.name not in instead])
     _rename(function, instead)
+    return instead
 
 
-def shorten_body(function: Any, public: bool) -> None:
-    """Numbers the nodes of a function, and what it gets; drops what is inferred.
-
-    Nobody looks these names up, and they are most of a function's bytes; only those of a public
-    function's own inputs stay.
-    """
-    # In the order of the names: by these TensorFlow's optimizer orders the terms of long sums, and
-    # other orders round differently. Names of inputs begin with a letter: numbers are free.
-    ordered = sorted(node.name for node in function.node_def)
-    names = {name: f"{i:0{len(str(len(ordered)))}}" for i, name in enumerate(ordered)}
-    args = function.signature.input_arg
-    kept_args = {arg.name for arg in args if public and arg.type != DT_RESOURCE}
-    stem = "v"
-    while any(name.startswith(stem) for name in kept_args):
-        stem += "_"
-    for i, arg in enumerate(args):
-        if arg.name not in kept_args:
-            names[arg.name] = arg.name = f"{stem}{i}"
-        given = function.arg_attr[i].attr if i in function.arg_attr else {}
+def drop_notes(function: Any) -> None:
+    """Drops what says where a node was made, and the shapes that are inferred when it is loaded."""
+    for node in function.node_def:
+        node.ClearField("experimental_debug_info")
+        # A call's shapes are not inferred from what is called.
+        calls = any(attr.HasField("func") or attr.list.func for attr in node.attr.values())
+        if "_output_shapes" in node.attr and not calls:
+            del node.attr["_output_shapes"]
+    for place in function.arg_attr.values():
         # A captured tensor's address, or the like.
-        if "_user_specified_name" in given and given["_user_specified_name"].s.isdigit():
-            del given["_user_specified_name"]
+        if "_user_specified_name" in place.attr and place.attr["_user_specified_name"].s.isdigit():
+            del place.attr["_user_specified_name"]
 
+
+def shorten_names(function: Any, public: bool) -> dict[str, str]:
+    """Gives the nodes and arguments of a function short names.
+
+    Nobody looks these names up, and they are most of a function's bytes. Of a public function the
+    arguments keep theirs, other than the variables among them.
+
+    TensorFlow's optimizer orders the terms of long sums by name, and another order rounds
+    differently. It makes up names too, such as "net/dense/ArithmeticOptimizer/AddOpsRewrite_add" in
+    the scope of "net/dense/add". So scopes stay scopes, and within each the new names sort as the
+    old ones: the first letter of the old one, and its place.
+
+    Returns:
+        The new name of each node and argument that got one.
+    """
+    arguments = function.signature.input_arg
+    fixed = {arg.name for arg in arguments if public and arg.type != DT_RESOURCE}
+    every = {node.name for node in function.node_def} | {arg.name for arg in arguments}
+    short = _short_parts([tuple(name.split("/")) for name in every], fixed)
+    names = {}
+    for name in every - fixed:
+        parts = tuple(name.split("/"))
+        names[name] = "/".join(short[parts[: i + 1]] for i in range(len(parts)))
     for node in function.node_def:
         node.name = names[node.name]
-        node.ClearField("experimental_debug_info")
-        _drop_shapes(node)
+    for arg in arguments:
+        arg.name = names.get(arg.name, arg.name)
     _rename(function, names)
     kept = [function.control_ret[name] for name in function.signature.control_output]
     function.control_ret.clear()
@@ -60,13 +78,30 @@ def shorten_body(function: Any, public: bool) -> None:
     for i, node_name in enumerate(kept):
         function.signature.control_output.append(f"c{i}")
         function.control_ret[f"c{i}"] = node_name
+    return names
 
 
-def _drop_shapes(node: Any) -> None:
-    # A call's shapes are not inferred from what is called.
-    calls = any(attr.HasField("func") or attr.list.func for attr in node.attr.values())
-    if "_output_shapes" in node.attr and not calls:
-        del node.attr["_output_shapes"]
+def _short_parts(paths: list[tuple[str, ...]], taken: set[str]) -> dict[tuple[str, ...], str]:
+    """For each scope and each name in it, by its path, a short name that sorts as the old one.
+
+    >>> paths = [("net", "mul"), ("net", "add"), ("x",)]
+    >>> sorted(_short_parts(paths, taken={"n0"}).items())
+    [(('net',), 'n_0'), (('net', 'add'), 'a0'), (('net', 'mul'), 'm1'), (('x',), 'x_1')]
+    """
+    inside: dict[tuple[str, ...], set[str]] = {}
+    for path in paths:
+        for i, part in enumerate(path):
+            inside.setdefault(path[:i], set()).add(part)
+    short: dict[tuple[str, ...], str] = {}
+    for scope, parts in inside.items():
+        digits, middle = len(str(len(parts) - 1)), ""
+        while True:
+            made = [f"{part[0]}{middle}{i:0{digits}}" for i, part in enumerate(sorted(parts))]
+            if scope or not taken.intersection(made):
+                break
+            middle += "_"
+        short |= {(*scope, part): name for part, name in zip(sorted(parts), made, strict=True)}
+    return short
 
 
 def _rename(function: Any, names: dict[str, str]) -> None:

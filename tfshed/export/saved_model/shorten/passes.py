@@ -9,20 +9,38 @@ the same bytes whenever it is written.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfshed.export.saved_model.shorten.function_bodies import merge_constants, shorten_body
+from tfshed.export.saved_model.shorten.function_bodies import (
+    drop_notes,
+    merge_constants,
+    shorten_names,
+)
+from tfshed.export.saved_model.shorten.gradients import (
+    captured_tensors,
+    drop_unused_gradients,
+    merge_forward_passes,
+    number_gradients,
+    rename_captured,
+)
 from tfshed.export.saved_model.shorten.messages import keep_only, node_of, rename_functions
 
+# What is done to functions' bodies, where TensorFlow's optimizer looks at the result when it runs.
+BODY_PASSES = ("merge_constants", "drop_notes", "shorten_names")
 
-def shorten_graph(folder: Path, hidden: tuple[str, ...] = ()) -> None:
+
+def shorten_graph(
+    folder: Path, hidden: tuple[str, ...] = (), body_passes: Sequence[str] = BODY_PASSES
+) -> None:
     """Rewrites `folder/saved_model.pb`, and the fingerprint that goes with it.
 
     Args:
-        folder: a SavedModel.
-        hidden: attributes of the saved object that the loaded one is not to have. What they name
+        folder: A SavedModel.
+        hidden: Attributes of the saved object that the loaded one is not to have. What they name
             is loaded and initialised, but is not saved again with the loaded object.
+        body_passes: Which of `BODY_PASSES` are done; by default all.
     """
     from tensorflow.core.protobuf import saved_model_pb2
     from tensorflow.python.saved_model import fingerprinting_utils
@@ -34,23 +52,41 @@ def shorten_graph(folder: Path, hidden: tuple[str, ...] = ()) -> None:
         _shortcut(meta)
         while _merge_equal(meta):  # what calls equal functions is equal only then
             pass
+        merge_forward_passes(meta)
+        drop_unused_gradients(meta)
         _drop_unreached(meta)
         _number(meta)
-        for function in meta.graph_def.library.function:
-            merge_constants(function)
-            shorten_body(
-                function, function.signature.name in meta.object_graph_def.concrete_functions
-            )
+        number_gradients(meta)
+        _shorten_bodies(meta, body_passes)
         _hide(meta.object_graph_def, hidden)
         _call_directly(meta.object_graph_def)
     path.write_bytes(saved.SerializeToString(deterministic=True))
     fingerprinting_utils.write_fingerprint(str(folder))
 
 
+def _shorten_bodies(meta: Any, body_passes: Sequence[str]) -> None:
+    captured = captured_tensors(meta.object_graph_def)
+    for function in meta.graph_def.library.function:
+        name = function.signature.name
+        mine = captured.get(name, [])
+        if "merge_constants" in body_passes:
+            rename_captured(mine, merge_constants(function))
+        if "drop_notes" in body_passes:
+            drop_notes(function)
+        if "shorten_names" in body_passes:
+            public = name in meta.object_graph_def.concrete_functions
+            rename_captured(mine, shorten_names(function, public))
+
+
 def _known(meta: Any) -> set[str]:
-    """Functions that others than functions name: loaded objects have them, or gradients."""
-    gradients = {gradient.function_name for gradient in meta.graph_def.library.gradient}
-    return gradients | set(meta.object_graph_def.concrete_functions)
+    """The functions that something else than a call names, and that have to stay for it.
+
+    Loaded objects have them, they are the gradient of something, or a gradient reads their tensors.
+    """
+    library, objects = meta.graph_def.library, meta.object_graph_def
+    gradients = {gradient.function_name for gradient in library.gradient}
+    registered = {gradient.gradient_func for gradient in library.registered_gradients}
+    return gradients | registered | set(objects.concrete_functions) | set(captured_tensors(objects))
 
 
 def _merge_equal(meta: Any) -> bool:

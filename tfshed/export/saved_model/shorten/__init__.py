@@ -1,0 +1,1 @@
+"""Rewrites a saved_model.pb so that it is shorter and computes the same bits."""
