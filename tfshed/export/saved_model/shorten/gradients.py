@@ -37,7 +37,7 @@ def merge_forward_passes(meta: Any) -> None:
     """
     library, objects = meta.graph_def.library, meta.object_graph_def
     functions = {f.signature.name: f for f in library.function}
-    gradients = {g.registered_op_type: g.gradient_func for g in library.registered_gradients}
+    gradients = {g.registered_op_type.encode(): g.gradient_func for g in library.registered_gradients}
     captured = captured_tensors(objects)
 
     def described(gradient: bytes) -> bytes:
@@ -76,7 +76,7 @@ def drop_unused_gradients(meta: Any) -> None:
     while True:  # gradients may have gradients
         used = {n.attr[ATTRIBUTE].s for n in nodes_of(meta.graph_def) if ATTRIBUTE in n.attr}
         registered = list(library.registered_gradients)
-        kept = [g for g in registered if g.registered_op_type in used]
+        kept = [g for g in registered if g.registered_op_type.encode() in used]
         if len(kept) == len(registered):
             return
         gone = {g.gradient_func for g in registered} - {g.gradient_func for g in kept}
@@ -91,13 +91,14 @@ def number_gradients(meta: Any) -> None:
     library = meta.graph_def.library
     place = {f.signature.name: i for i, f in enumerate(library.function)}
     registered = sorted(library.registered_gradients, key=lambda g: place[g.gradient_func])
-    names = {g.registered_op_type: NAME.format(i).encode() for i, g in enumerate(registered)}
+    names = {g.registered_op_type: NAME.format(i) for i, g in enumerate(registered)}
     keep_only(library.registered_gradients, registered)
     for gradient in library.registered_gradients:
         gradient.registered_op_type = names[gradient.registered_op_type]
     for node in nodes_of(meta.graph_def):
-        if ATTRIBUTE in node.attr and node.attr[ATTRIBUTE].s in names:
-            node.attr[ATTRIBUTE].s = names[node.attr[ATTRIBUTE].s]
+        old = node.attr[ATTRIBUTE].s.decode() if ATTRIBUTE in node.attr else ""
+        if old in names:
+            node.attr[ATTRIBUTE].s = names[old].encode()
 
 
 def rename_captured(captured: list[Any], names: dict[str, str]) -> None:
