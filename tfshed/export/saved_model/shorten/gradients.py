@@ -37,7 +37,9 @@ def merge_forward_passes(meta: Any) -> None:
     """
     library, objects = meta.graph_def.library, meta.object_graph_def
     functions = {f.signature.name: f for f in library.function}
-    gradients = {g.registered_op_type.encode(): g.gradient_func for g in library.registered_gradients}
+    gradients = {
+        g.registered_op_type.encode(): g.gradient_func for g in library.registered_gradients
+    }
     captured = captured_tensors(objects)
 
     def described(gradient: bytes) -> bytes:
