@@ -22,6 +22,8 @@ FLOORS = (
     "distribution",
     "experiments",
     "tfmot",
+    "plots",
+    "training",
 )
 # `prune_low_magnitude` and `strip_pruning` look at the model first: only for one of tf_keras do
 # they import that side, which brings TensorFlow and tfmot.

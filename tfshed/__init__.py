@@ -85,10 +85,10 @@ _MODULES = {
     "granularity": "tfshed.core.granularity",
     "learning_rates": "tfshed.learning_rates",
     "models": "tfshed.models",
-    "plots": "tfshed.observe.plots",
+    "plots": "tfshed.plots",
     "schedules": "tfshed.core.schedules",
     "tfmot": "tfshed.tfmot",
-    "training": "tfshed.experiments",
+    "training": "tfshed.training",
 }
 
 

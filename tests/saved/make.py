@@ -159,7 +159,7 @@ def write_kinds():
     )
     third = wrap(
         layers.Dense(12, activation="relu", name="filters"),
-        tfshed.CyclicExponentialDecay(0.6, 4, 9, 3, cycle_epochs=2, gate_epochs=1, frequency=1),
+        tfshed.LinearDecay(0.6, 9, frequency=1),
         granularity=tfshed.Filter("L2"),
         criterion=tfshed.Magnitude(),
         threshold=0.01,
