@@ -34,7 +34,7 @@ def close(found, wanted, what="", rtol=1e-5, atol=1e-6):
 
 
 def check_story(model, name):
-    """The state to the bit; then, but for `kinds`, outputs, three steps more, and masks to the bit again."""
+    """The state to the bit; then outputs and three steps more (not of `kinds`)."""
     wanted = read_story(name)
     x, y = wanted.pop("x"), wanted.pop("y")
     if keras.backend.backend() == "jax":
