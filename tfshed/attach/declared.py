@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from tfshed.attach.declaration import Declaration
 from tfshed.attach.weak_table import WeakTable
 
 
@@ -18,17 +19,17 @@ class Choice(NamedTuple):
     reason: str
 
 
-_declarations: WeakTable[tuple[Any, Any]] = WeakTable()
+_declarations: WeakTable[Declaration] = WeakTable()
 _reports: WeakTable[list[Choice]] = WeakTable()
 
 
-def put_declaration(layer: Any, config: Any, selection: Any) -> None:
-    """Notes that the kernels of a layer that `selection` names are pruned by `config`."""
-    _declarations[layer] = (config, selection)
+def put_declaration(layer: Any, declaration: Declaration) -> None:
+    """Notes what is declared for a model as a whole."""
+    _declarations[layer] = declaration
 
 
-def declaration_of(layer: Any) -> tuple[Any, Any] | None:
-    """The (config, selection) that a layer was declared with; None if it was not."""
+def declaration_of(layer: Any) -> Declaration | None:
+    """What is declared for a model as a whole; None for other layers and models with wrappers."""
     return _declarations.get(layer)
 
 

@@ -32,11 +32,13 @@ class Candidate:
         owner: the layer that made it.
         off_by_default: why it is pruned only if it is selected, such as "depthwise"; None if it is
             pruned by default.
+        named_as_kernel: whether the layer hands it out as prunable, or its name is a kernel's.
     """
 
     kernel: Kernel
     owner: Any
     off_by_default: str | None
+    named_as_kernel: bool = True
 
 
 class KernelsByDefault:

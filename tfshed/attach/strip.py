@@ -10,6 +10,7 @@ from keras import ops
 from tfshed.attach.declared import withdraw
 from tfshed.attach.keras3.cloning import can_clone, clone
 from tfshed.attach.keras3.declarations import check_layer
+from tfshed.attach.keras3.guard import unguard
 from tfshed.attach.keras3.optimizer import unwrap_optimizer
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.attach.kernels import candidates
@@ -53,7 +54,7 @@ def strip_pruning(model: Any) -> Any:
     if not can_clone(model):
         for layer in model._flatten_layers(include_self=True, recursive=True):
             withdraw(layer)
-            layer.__dict__.pop("make_train_function", None)
+            unguard(layer)
         unwrap_optimizer(model)
         return model
     return clone(model, lambda x: x.layer if isinstance(x, PruneLowMagnitude) else x)

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tfshed.attach.decisions import decide, pruned_kernels
+from tfshed.attach.decisions import pruned_kernels
 from tfshed.attach.declared import declaration_of, put_report
 from tfshed.attach.group import PruningGroup
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
@@ -52,18 +52,16 @@ def declarations(model: Any) -> Iterator[tuple[PruningConfig, list[Kernel]]]:
         if isinstance(layer, PruneLowMagnitude):
             yield layer.config, [k for k in layer.chosen_kernels() if k.variable.trainable]
             continue
-        declared = declaration_of(layer)
-        assert declared is not None
-        config, selection = declared
+        declaration = declaration_of(layer)
+        assert declaration is not None
         if not layer.built:
             raise ValueError(
                 f"{layer.name} is not built: expected variables to prune, found none. Call the "
                 "model once, or model.build(input_shape)."
             )
-        decisions = decide(layer, config, selection)
-        selection.check_used([d.candidate for d in decisions])
+        decisions = declaration.decide(layer)
         put_report(layer, decisions)
-        yield config, pruned_kernels(decisions)
+        yield declaration.config, pruned_kernels(decisions)
 
 
 def declaring(model: Any) -> Iterator[Any]:

@@ -8,10 +8,11 @@ from typing import Any
 import keras
 
 from tfshed.attach.decisions import check_finite, check_some, decide
-from tfshed.attach.declared import put_declaration, put_report
+from tfshed.attach.declaration import Declaration
+from tfshed.attach.declared import put_report
 from tfshed.attach.keras3.cloning import can_clone, clone
 from tfshed.attach.keras3.declarations import check_layer, declaring
-from tfshed.attach.keras3.optimizer import pruning_optimizer
+from tfshed.attach.keras3.guard import declare_whole, guard
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.attach.kernels import Candidate, candidates
 from tfshed.attach.policies import PruningPolicy
@@ -121,41 +122,12 @@ def _declare_model(model: Any, config: PruningConfig, selection: Selection) -> A
     if selection.policy is not None:
         selection.policy.ensure_model_supports_pruning(model)
     if subclassed:
-        put_declaration(model, config, selection)
-        _guard(model)
+        declare_whole(model, Declaration(config, selection))
         return model
     pruned = clone(model, lambda layer: _wrap(layer, config, wanted))
     put_report(pruned, decisions)
-    _guard(pruned)
+    guard(pruned)
     for d in decisions:
         if not d.pruned:
             logger.info("left alone: %s (%s): %s", d.path, d.layer, d.reason)
     return pruned
-
-
-def _guard(model: Any) -> None:
-    """Makes `fit` an error while the optimizer does not prune, before it has begun.
-
-    Wrappers see for themselves that they are trained, but in a marked model nothing else would,
-    and an error inside the step of JAX's trainer costs the model its weights.
-    """
-    make = model.make_train_function
-
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        if pruning_optimizer(model.optimizer) is None and _has_something_to_prune(model):
-            raise RuntimeError(
-                f"{model.name} is trained, but no optimizer prunes it. Add "
-                "tfshed.UpdatePruningStep() to the callbacks of fit(), or compile it with "
-                "tfshed.PruningOptimizer(optimizer, model)."
-            )
-        return make(*args, **kwargs)
-
-    object.__setattr__(model, "make_train_function", checked)
-
-
-def _has_something_to_prune(model: Any) -> bool:
-    return any(
-        not isinstance(layer, PruneLowMagnitude)
-        or any(kernel.variable.trainable for kernel in layer.chosen_kernels())
-        for layer in declaring(model)
-    )

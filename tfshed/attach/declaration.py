@@ -1,0 +1,70 @@
+"""Declarations in models that Keras cannot clone, such as subclassed ones: they stay as they are.
+
+A clone would lose a model's own `call` or `train_step`. So such a model gets no wrappers: its
+declaration is noted for the model as a whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from tfshed.attach.decisions import Decision, decide
+from tfshed.attach.kernels import candidates
+from tfshed.attach.rules import Selection
+from tfshed.attach.saved_kernels import find_kernels, saved_kernels
+from tfshed.core.config import PruningConfig
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Declaration:
+    """What `prune_low_magnitude` declared for a whole model.
+
+    Attributes:
+        config: how to prune.
+        selection: the user's rules; they decide when the model has variables.
+        kernels: the kernels of a model that was loaded, as `saved_kernels` wrote them; they count
+            in place of the rules, some of which, such as functions, cannot be saved.
+    """
+
+    config: PruningConfig
+    selection: Selection
+    kernels: Sequence[Any] | None = None
+
+    def decide(self, model: Any) -> list[Decision]:
+        """Decides about every kernel of the model, which has to be built.
+
+        Raises:
+            ValueError: a rule matches nothing, or the kernels are others than when it was saved.
+        """
+        if self.kernels is None:
+            decisions = decide(model, self.config, self.selection)
+            self.selection.check_used([d.candidate for d in decisions])
+            return decisions
+        declared = {id(k.variable) for k in find_kernels(model, self.kernels)}
+        return [
+            Decision(c, True, "")
+            if id(c.kernel.variable) in declared
+            else Decision(c, False, "not declared when the model was saved")
+            for c in candidates(model)
+        ]
+
+    def get_config(self, model: Any) -> dict[str, Any]:
+        """The declaration as JSON values, with the kernels that it came to in a built model."""
+        declared = {id(d.kernel.variable) for d in self.decide(model) if d.pruned}
+        return {
+            "config": keras.saving.serialize_keras_object(self.config),
+            "kernels": saved_kernels(model, declared),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Declaration:
+        pruning = keras.saving.deserialize_keras_object(config["config"])
+        if not isinstance(pruning, PruningConfig):
+            raise ValueError(
+                f"declaration: expected a PruningConfig, received {type(pruning).__name__}"
+            )
+        return cls(pruning, Selection(), config["kernels"])
