@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from tfshed import observe as tracking
-from tfshed.attach.tf_keras.hook import Hook, hook_of
+from tfshed.attach.tf_keras.hook import Hook, hooks_of
+from tfshed.attach.tf_keras.private import take_logs_as_they_are
 from tfshed.attach.tf_keras.real import tf_keras
 from tfshed.core.backend import to_numpy
 from tfshed.observe.clock import Clock
 from tfshed.observe.probe import PruningProbe
 
 
+@take_logs_as_they_are
 class KeepRatio(tracking.KeepRatio, tf_keras.callbacks.Callback):
     """`tfshed.KeepRatio` for `fit` of a tf_keras model: same arguments, rows, logs and files.
 
@@ -32,22 +34,24 @@ class KeepRatio(tracking.KeepRatio, tf_keras.callbacks.Callback):
     [(2, 'update', 0.25, 24), (3, 'epoch', 0.25, 24)]
     """
 
-    # Keras 2 hands logs from callback to callback only among those that take them as they are.
-    _supports_tf_logs = True
-    _chief_worker_only = None
-
     def _attach(self) -> bool:
         if self._probe is not None:
             return True
-        hook = hook_of(self.model.optimizer)
-        if hook is None:
+        hooks = hooks_of(self.model)
+        if not hooks:
             raise ValueError(
                 f"KeepRatio: expected an optimizer that prunes, received {self.model.name} without "
                 "one: add tfshed.tfmot.UpdatePruningStep() to the callbacks"
             )
-        if not all(wrapper.settled for wrapper in hook.wrappers):
+        if not all(wrapper.settled for hook in hooks for wrapper in hook.wrappers):
             return False  # built in the first step only
-        self._probe, self._innermost = PruningProbe(hook.groups), _Rate(hook)
+        groups = [group for hook in hooks for group in hook.groups]
+        if not groups:
+            raise ValueError(
+                f"KeepRatio: expected kernels that are pruned, received {self.model.name}, whose "
+                "wrapped layers are all frozen"
+            )
+        self._probe, self._innermost = PruningProbe(groups), _Rate(hooks[0])
         self._clock = Clock(self._probe.due)
         return True
 
@@ -62,7 +66,7 @@ class _Rate:
     """The optimizer, of which only the learning rate is asked."""
 
     def __init__(self, hook: Hook):
-        self._optimizer = hook.optimizer
+        self._optimizer = hook.optimizers[0]
 
     @property
     def learning_rate(self) -> Any:

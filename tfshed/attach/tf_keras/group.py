@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from tfshed.attach.group import PruningGroup
-from tfshed.attach.kernels import Kernel
-from tfshed.attach.tf_keras.wrapper import PruneLowMagnitude, State
+from tfshed.attach.tf_keras.state import Member
 from tfshed.core import engine
 from tfshed.core.backend import cond, to_numpy
-
-
-class Member(NamedTuple):
-    """A kernel, its variables, and the wrapper that has both."""
-
-    kernel: Kernel
-    state: State
-    wrapper: PruneLowMagnitude
 
 
 class WrapperGroup(PruningGroup):
@@ -153,6 +144,20 @@ class WrapperGroup(PruningGroup):
                 grad = self.gradient(i, grad * replicas, mask, masked) / replicas
             result.append((grad, variable))
         return result
+
+    def prune_by_wrapper_step(self) -> None:
+        """An update outside of an optimizer step, if one is due at the wrappers' step.
+
+        tfmot's `conditional_mask_update` asks for it. Before training the step is -1, and nothing
+        is due. Unlike tfmot this writes the zeros at once, so that masks and weights agree.
+        """
+
+        def now() -> Any:
+            self.prune(tf.cast(self.step, tf.int32))
+            self.zero()
+            return ops.zeros(())
+
+        cond(self.step >= 0, now, lambda: ops.zeros(()))
 
     def after(self) -> None:
         """At the end of an optimizer step: sheds, and writes exact zeros."""

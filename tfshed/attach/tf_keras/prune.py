@@ -6,11 +6,19 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from tfshed.attach import notices
 from tfshed.attach.decisions import check_finite, check_some, decide
 from tfshed.attach.kernels import Candidate, candidates
 from tfshed.attach.rules import Selection
-from tfshed.attach.tf_keras.hook import bind, hook_of, wrappers_of
-from tfshed.attach.tf_keras.real import prune_registry, pruning_wrapper, tf_keras
+from tfshed.attach.tf_keras.hook import bind, reasons_to_skip, wrappers_of
+from tfshed.attach.tf_keras.private import (
+    copy_input_shape,
+    is_functional,
+    layers_in,
+    never_has_kernels,
+    set_untracked,
+)
+from tfshed.attach.tf_keras.real import pruning_wrapper, tf_keras
 from tfshed.attach.tf_keras.wrapper import PruneLowMagnitude
 from tfshed.core.config import PruningConfig
 
@@ -63,6 +71,7 @@ def _wrap_layers(
                 "Call layer.build(input_shape) before, or leave select out."
             )
     selection.check_used(seen)
+    _check_some_fit(layers, config)
     policy = selection.policy
     result = []
     for layer in layers:
@@ -77,11 +86,22 @@ def _wrap_layers(
     return result
 
 
+def _check_some_fit(layers: list[Any], config: PruningConfig) -> None:
+    """Raises ValueError where layers have kernels, but none of a shape that can be pruned so."""
+    kernels = [c for layer in layers for c in candidates(layer)]
+    reasons = [pair for layer in layers for pair in reasons_to_skip(layer, config)]
+    if kernels and len(reasons) == len(kernels) and not any(map(_may_grow, layers)):
+        told = "; ".join(f"{path}: {reason}" for path, reason in reasons)
+        raise ValueError(
+            f"to_prune: expected a layer with a kernel that fits {config.granularity!r}, received "
+            f"{[layer.name for layer in layers]}: {told}"
+        )
+
+
 def _may_grow(layer: Any) -> bool:
     """Whether a layer without kernels may get some; tfmot's registry knows which never do."""
-    known = prune_registry.PruneRegistry._LAYERS_WEIGHTS_MAP.get(type(layer))
     depthwise = isinstance(layer, tf_keras.layers.DepthwiseConv2D)
-    return not layer.built and (known != [] or depthwise)
+    return not layer.built and (depthwise or not never_has_kernels(layer))
 
 
 def _wrap(layer: Any, config: PruningConfig, wanted: set[int], **kwargs: Any) -> Any:
@@ -133,11 +153,11 @@ def _bind_when_trained(model: Any) -> None:
         bind(model)
         return make(*args, **kwargs)
 
-    object.__setattr__(model, "make_train_function", bound)
+    set_untracked(model, make_train_function=bound)
 
 
 def _can_clone(model: Any) -> bool:
-    return isinstance(model, tf_keras.Sequential) or bool(model._is_graph_network)
+    return isinstance(model, tf_keras.Sequential) or is_functional(model)
 
 
 def clone(model: Any, replace: Callable[[Any], Any], done: dict[int, Any] | None = None) -> Any:
@@ -167,14 +187,25 @@ def strip(model: Any) -> Any:
         )
     wrappers = [
         layer
-        for layer in model._flatten_layers(include_self=False, recursive=True)
+        for layer in layers_in(model, include_self=False)
         if isinstance(layer, pruning_wrapper.PruneLowMagnitude)
     ]
+    own = [wrapper for wrapper in wrappers if isinstance(wrapper, PruneLowMagnitude)]
+    wrong = [path for wrapper in own for path in wrapper.not_zero_under_masks()]
+    if wrong:
+        raise ValueError(
+            notices.not_zero_under_masks(
+                wrong,
+                "strip_pruning would change what the model computes. Call "
+                "wrapper.pruning_obj.weight_mask_op() for each of "
+                "tfshed.tfmot.collect_prunable_layers(model) to prune them again, or take the "
+                "plain layers, which are wrapper.layer.",
+            )
+        )
     for wrapper in wrappers:
-        if wrapper.pruning_obj is not None:
+        if wrapper not in own and wrapper.pruning_obj is not None:
             wrapper.pruning_obj.weight_mask_op()
-    hook = hook_of(model.optimizer) if model.optimizer is not None else None
-    if hook is not None:
+    for hook in {id(w.hook): w.hook for w in own if w.hook is not None}.values():
         hook.release()
         model.train_function = model.train_tf_function = None
     return clone(model, _unwrapped)
@@ -183,7 +214,5 @@ def strip(model: Any) -> Any:
 def _unwrapped(layer: Any) -> Any:
     if not isinstance(layer, pruning_wrapper.PruneLowMagnitude):
         return layer
-    # By this a Sequential model without an InputLayer knows its input.
-    if not hasattr(layer.layer, "_batch_input_shape") and hasattr(layer, "_batch_input_shape"):
-        layer.layer._batch_input_shape = layer._batch_input_shape
+    copy_input_shape(layer, layer.layer)
     return layer.layer

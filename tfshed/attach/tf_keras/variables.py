@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tfshed.attach.tf_keras.real import prune_registry, pruning_wrapper
+from tfshed.attach.tf_keras import private
+from tfshed.attach.tf_keras.real import pruning_wrapper
 
 
 def weights_of(layer: Any) -> list[Any]:
     """The variables that the layer itself made to be trained, frozen ones too."""
-    return list(layer._trainable_weights)
+    return private.own_weights(layer)
 
 
 def state_of(layer: Any) -> list[Any]:
     """The variables that the layer itself made with `trainable=False`, such as statistics."""
     # A pruning wrapper of tf_keras keeps its masks there.
-    return [] if is_pruning_wrapper(layer) else list(layer._non_trainable_weights)
+    return [] if is_pruning_wrapper(layer) else private.own_state(layer)
 
 
 def layers_in(layer: Any) -> Iterator[Any]:
     """The layers directly inside of a layer or model."""
-    return iter(layer._flatten_layers(include_self=False, recursive=False))
+    return private.layers_in(layer, include_self=False, recursive=False)
 
 
 def name_of(variable: Any) -> str:
@@ -41,5 +42,4 @@ def is_pruning_wrapper(layer: Any) -> bool:
 
 def brings_method(method: Any) -> bool:
     """Whether a `get_prunable_weights` is the layer's own: tfmot puts one on layers it wraps."""
-    registry = prune_registry.PruneRegistry.__name__
-    return registry not in getattr(method, "__qualname__", "")
+    return not private.made_by_tfmots_registry(method)

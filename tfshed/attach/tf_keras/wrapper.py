@@ -5,35 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
-import tensorflow as tf
-from tf_keras.src.engine.base_layer_utils import call_context
 
 from tfshed.attach.decisions import decide, pruned_kernels
 from tfshed.attach.kernels import Kernel, KernelsByDefault, candidates
 from tfshed.attach.rules import Selection
-from tfshed.attach.tf_keras.real import pruning_impl, pruning_wrapper, sparsity, tf_keras
+from tfshed.attach.tf_keras.masking import Masking
+from tfshed.attach.tf_keras.private import is_saving, set_untracked, takes_mask, takes_training
+from tfshed.attach.tf_keras.real import pruning_wrapper, sparsity, tf_keras
+from tfshed.attach.tf_keras.state import KernelState
 from tfshed.core import schedules
 from tfshed.core.config import PruningConfig
 from tfshed.core.granularity import Block, NxM
-
-
-class State(NamedTuple):
-    """The variables of one kernel. But for the mask, kernels of a scope have the same numbers.
-
-    Attributes:
-        mask: bool, of the granularity's mask shape.
-        threshold: float32, the shedding threshold theta.
-        counts: int32 (3,): kept, pruned by the schedule and shed, as of the last update.
-        survives_above: float32, see `tfshed.core.engine.State`.
-    """
-
-    mask: Any
-    threshold: Any
-    counts: Any
-    survives_above: Any
 
 
 @tf_keras.utils.register_keras_serializable("tfshed")
@@ -72,8 +57,9 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
         if isinstance(layer, tf_keras.layers.Layer) and not hasattr(layer, "get_prunable_weights"):
             layer.get_prunable_weights = KernelsByDefault(layer)
         # Around Keras' tracking, which would save masks and kernels twice.
-        self._hide(config=config, state=[], _chosen=None, _model=lambda: None)
-        self._hide(kernel_numbers=None if kernels is None else [int(i) for i in kernels])
+        set_untracked(self, config=config, state=[], _chosen=None, _hook=None, was_trained=False)
+        numbers = None if kernels is None else [int(i) for i in kernels]
+        set_untracked(self, kernel_numbers=numbers)
         granularity = config.granularity
         block, m_by_n, pooling = (1, 1), None, "AVG"
         if isinstance(granularity, Block):
@@ -91,10 +77,6 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
             **{**kwargs, "dtype": "float32", "autocast": False},
         )
         self.supports_masking = layer.supports_masking
-
-    def _hide(self, **attributes: Any) -> None:
-        for name, value in attributes.items():
-            object.__setattr__(self, name, value)
 
     def build(self, input_shape: Any = None) -> None:
         # Not tfmot's `build`, which makes float masks.
@@ -117,7 +99,7 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
                 kernels = pruned_kernels(decide(self.layer, self.config, Selection(), True))
             else:
                 kernels = [found[i].kernel for i in self.kernel_numbers]
-            self._hide(_chosen=kernels)
+            set_untracked(self, _chosen=kernels)
         return list(self._chosen)
 
     def _make_state(self) -> None:
@@ -139,14 +121,14 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
             shape = tuple(kernel.variable.shape)
             shape = self.config.granularity.mask_shape(shape, kernel.axes)
             state.append(
-                State(
+                KernelState(
                     mask=add("mask", i, shape, "bool", True),
                     threshold=add("threshold", i, (), "float32", self.config.threshold),
                     counts=add("counts", i, (3,), "int32", 0),
                     survives_above=add("survives_above", i, (), "float32", 0.0),
                 )
             )
-        self._hide(state=state)
+        set_untracked(self, state=state)
         self.pruning_target = add("pruning_target", 0, (), "float32", 1.0)
         self.pruning_step = add("pruning_step", 0, (), "int64", -1)
         self.pruning_obj = Masking(self)
@@ -161,13 +143,12 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
         """tfmot's constructor sets an empty list."""
 
     def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        if kwargs.get("training") is True and not call_context().saving:
+        if kwargs.get("training") is True and not is_saving():
             self._check_pruned()
-        spec = self.layer._call_spec
         # Keras gives both to every layer that takes keyword arguments.
-        if not spec.expects_training_arg:
+        if not takes_training(self.layer):
             kwargs.pop("training", None)
-        if not spec.expects_mask_arg:
+        if not takes_mask(self.layer):
             kwargs.pop("mask", None)
         # Called as a layer, with its own policy, masks and regularization, and not its `call`.
         outputs = self.layer(inputs, *args, **kwargs)
@@ -175,15 +156,23 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
         return outputs
 
     def _check_pruned(self) -> None:
-        from tfshed.attach.tf_keras.hook import hook_of
-
-        model = self._model()
-        if model is None or hook_of(model.optimizer) is None:
+        set_untracked(self, was_trained=True)
+        hook = self.hook
+        if hook is None or not hook.is_in_use():
             raise RuntimeError(
                 f"{self.name} is trained, but no optimizer prunes it. Add "
                 "tfshed.tfmot.UpdatePruningStep() to the callbacks of fit(), or call "
-                "tfshed.tfmot.bind(model) before training."
+                "tfshed.tfmot.bind(model) before training, and once more after compile()."
             )
+
+    def not_zero_under_masks(self) -> list[str]:
+        """The paths of kernels with weights that their mask removes and that are not zero."""
+        return self.pruning_obj.not_zero_under_masks() if self.settled else []
+
+    @property
+    def hook(self) -> Any:
+        """The `Hook` of the optimizer that prunes this layer; None if there is none."""
+        return None if self._hook is None else self._hook()
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         return self.layer.compute_mask(inputs, mask)
@@ -196,42 +185,6 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
         return tf_keras.layers.Wrapper.from_config.__func__(cls, config, custom_objects)
-
-
-class Masking(pruning_impl.Pruning):
-    """What tfmot's callbacks ask of a wrapper: exact zeros, now."""
-
-    def __init__(self, wrapper: PruneLowMagnitude):
-        super().__init__(
-            training_step_fn=lambda: wrapper.pruning_step,
-            pruning_vars=wrapper.pruning_vars,
-            pruning_schedule=wrapper.pruning_schedule,
-            # tfmot would refuse blocks of anything but matrices.
-            block_size=(1, 1),
-            block_pooling_type="AVG",
-        )
-        self._wrapper = wrapper
-
-    def _weight_assign_objs(self) -> list[Any]:
-        from tfshed.core.engine import shed
-
-        wrapper = self._wrapper
-        return [
-            kernel.variable.assign(
-                shed(
-                    wrapper.config,
-                    tf.convert_to_tensor(kernel.variable),
-                    tf.convert_to_tensor(mask),
-                    None,
-                    kernel.axes,
-                )[1]
-            )
-            for kernel, mask in zip(wrapper.chosen_kernels(), (s.mask for s in wrapper.state))
-        ]
-
-    def conditional_mask_update(self) -> Any:
-        """Nothing: masks change where the optimizer steps."""
-        return tf.no_op()
 
 
 def _written(config: PruningConfig) -> str:

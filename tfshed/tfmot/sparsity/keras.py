@@ -4,7 +4,7 @@ from tfshed.attach.latency import PruneForLatencyOnXNNPack
 from tfshed.attach.policies import PrunableLayer, PruningPolicy
 from tfshed.attach.prune import prune_low_magnitude
 from tfshed.attach.strip import strip_pruning
-from tfshed.attach.tf_keras.hook import UpdatePruningStep
+from tfshed.attach.tf_keras.callbacks import UpdatePruningStep
 from tfshed.attach.tf_keras.real import sparsity
 from tfshed.core.schedules import ConstantSparsity, PolynomialDecay, PruningSchedule
 

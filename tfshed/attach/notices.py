@@ -1,0 +1,118 @@
+"""What users are told about pruning while a model is trained: the same words on both Keras.
+
+A function here makes a text, or None where there is nothing to say. Nothing here knows of layers,
+models or optimizers; what is looked at are the numbers of a pruning group.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tfshed.core.backend import to_numpy
+
+# A net that has shed itself further below its final target than this fraction is told.
+BELOW_TARGET = 0.95
+
+
+class WarnOnce:
+    """Warns of each thing once, however often it is found.
+
+    >>> import warnings
+    >>> warn = WarnOnce()
+    >>> with warnings.catch_warnings(record=True) as found:
+    ...     warnings.simplefilter("always")
+    ...     warn("head/kernel", "nothing is left of head/kernel")
+    ...     warn("head/kernel", "nothing is left of head/kernel")
+    >>> len(found)
+    1
+    """
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def __call__(self, what: str, text: str) -> None:
+        """Warns with a text, unless this was called with the same `what` before."""
+        if what not in self._told:
+            self._told.add(what)
+            warnings.warn(text, stacklevel=3)
+
+
+def about_masks(group: Any) -> Iterator[tuple[str, str]]:
+    """What there is to tell about a group's masks at the end of an epoch.
+
+    Args:
+        group: a `PruningGroup` with its state.
+
+    Returns:
+        Pairs of what the text is about and the text: the net has shed itself more than a twentieth
+        below its final target; a kernel is empty.
+    """
+    kept = [int(to_numpy(mask).sum()) for mask in group.masks]
+    keep_ratio, final = sum(kept) / int(group.totals.sum()), group.config.final_sparsity
+    if final is not None and keep_ratio < BELOW_TARGET * (1.0 - final) and group.sheds:
+        yield (
+            "below",
+            f"the net has shed itself below its final target: keep-ratio {keep_ratio:.4f}, target "
+            f"{1.0 - final:.4f}. A lower learning rate or momentum, or grow_threshold=False, sheds "
+            "less.",
+        )
+    for kernel, count in zip(group.kernels, kept):
+        if count == 0:
+            yield kernel.path, f"nothing is left of {kernel.path}: all its weights are pruned"
+
+
+def about_schedule(group: Any) -> str | None:
+    """Tells at the end of training that the schedule is not at its end; None if it is.
+
+    Args:
+        group: a `PruningGroup` with its state.
+    """
+    config = group.config
+    final, reached = config.final_sparsity, 1.0 - float(to_numpy(group.target))
+    if final is None or reached >= final - 1e-6:
+        return None
+    if config.granularity.grouped and reached > 0.0:
+        # Groups lose whole weights: both sparsities may come to the same number of them.
+        drops = config.granularity.drop_count
+        if not config.monotone or int(drops(reached)) == int(drops(final)):
+            return None
+    step, end = int(to_numpy(group.step)), getattr(config.schedule, "end_step", None)
+    where = "" if not isinstance(end, int) or end < 0 else f" in step {end}"
+    if reached <= 0.0:
+        done = f"in its {step} steps no pruning update was due, so nothing is pruned"
+    else:
+        done = f"after {step} steps the target is a sparsity of {reached:.4f}"
+    return (
+        f"training ended before the pruning schedule: {done}, and the schedule ends{where} at "
+        f"{final:.4f}. Train longer, or give the schedule an earlier end_step or begin_step."
+    )
+
+
+def not_stepped(model_name: str, remedy: str) -> str:
+    """The error where a model was trained, but not by the optimizer that prunes it.
+
+    Args:
+        model_name: the model's name.
+        remedy: a sentence that says what to do on this Keras.
+    """
+    return (
+        f"{model_name} was trained in this epoch, but the optimizer that prunes it took no step, "
+        "so nothing was pruned: expected its weights to be updated by that optimizer, found that "
+        "another one updates them (one of its own in train_step, or in a custom loop). "
+        f"{remedy}"
+    )
+
+
+def not_zero_under_masks(paths: Sequence[str], remedy: str) -> str:
+    """The error where weights that were pruned are not zero any more.
+
+    Args:
+        paths: the kernels that hold such weights.
+        remedy: a sentence that says what to do here.
+    """
+    return (
+        f"expected zeros where weights were pruned, found others in {list(paths)}: they were set, "
+        f"loaded or trained without the optimizer that prunes them. {remedy}"
+    )

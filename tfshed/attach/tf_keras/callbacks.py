@@ -1,0 +1,91 @@
+"""`UpdatePruningStep` for tf_keras."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfshed.attach import notices
+from tfshed.attach.tf_keras.hook import Hook, bind, hooks_of, wrappers_of
+from tfshed.attach.tf_keras.private import batches_trained
+from tfshed.attach.tf_keras.real import sparsity, tf_keras
+
+REMEDY = (
+    "Name the optimizer that steps before training: tfshed.tfmot.bind(model, optimizer), for each "
+    "part of the model with its own."
+)
+TRAIN_WITH_IT = (
+    "Train with the optimizer that prunes, or name the one that steps before training: "
+    "tfshed.tfmot.bind(model, optimizer)."
+)
+
+
+class UpdatePruningStep(sparsity.UpdatePruningStep):
+    """tfmot's callback for tf_keras models; makes the optimizer prune (`tfshed.tfmot.bind`).
+
+    Where it stands among the callbacks does not matter. At the end of an epoch it warns, once each,
+    when a net has shed itself more than a twentieth below its final target, and when a kernel is
+    empty; at the end of training, when the pruning schedule has not come to its end. In a custom
+    training loop: `set_model(model)`, `on_train_begin()`, `on_epoch_end(0)`, `on_train_end()`.
+
+    Raises:
+        TypeError, ValueError: as `bind`.
+        RuntimeError: at the end of an epoch in which the model was trained, but not by the
+            optimizer that prunes it, or after which pruned weights are not zero.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._warn = notices.WarnOnce()
+        # What was true when the last epoch ended: steps and loss scales by hook, batches trained.
+        self._before: dict[int, tuple[int, list[float]]] = {}
+        self._batches = 0
+
+    def set_model(self, model: Any) -> None:
+        super().set_model(model)
+        # In a custom loop the optimizer may come later.
+        if not isinstance(model, tf_keras.Model) or model.optimizer is not None:
+            bind(model)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        # All that tfmot does here but counting from 0, which `bind` has seen to.
+        bind(self.model)
+        self.prunable_layers = wrappers_of(self.model)
+        self._remember()
+
+    def on_epoch_end(self, batch: int, logs: Any = None) -> None:
+        # Before tfmot writes zeros under the masks, which would hide that they were not there.
+        for hook in hooks_of(self.model):
+            self._check(hook)
+        self._remember()
+        super().on_epoch_end(batch, logs)
+        for hook in hooks_of(self.model):
+            for group in hook.groups:
+                for what, text in notices.about_masks(group):
+                    self._warn(what, text)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        super().on_train_end(logs)
+        for hook in hooks_of(self.model):
+            for group in hook.groups:
+                text = notices.about_schedule(group)
+                if text is not None:
+                    self._warn("schedule", text)
+
+    def _remember(self) -> None:
+        """Notes how far the optimizers and the model are, to see whether both go on."""
+        hooks = hooks_of(self.model)
+        self._before = {id(hook): (hook.step, hook.loss_scales) for hook in hooks}
+        self._batches = batches_trained(self.model)
+
+    def _check(self, hook: Hook) -> None:
+        trained = batches_trained(self.model) > self._batches
+        trained = trained or any(wrapper.was_trained for wrapper in hook.wrappers)
+        step, scales = self._before.get(id(hook), (None, []))
+        stood_still = bool(hook.groups) and step == hook.step
+        # A step that loss scaling skips makes the scale smaller, down to 1, and trains nothing.
+        skipped = any(now == 1.0 or now != then for now, then in zip(hook.loss_scales, scales))
+        if trained and stood_still and not skipped:
+            raise RuntimeError(notices.not_stepped(self.model.name, REMEDY))
+        wrong = [path for w in hook.wrappers for path in w.not_zero_under_masks()]
+        if wrong:
+            raise RuntimeError(notices.not_zero_under_masks(wrong, TRAIN_WITH_IT))
