@@ -89,11 +89,6 @@ def circles() -> list[list[str]]:
 
 # To be opened; nothing may be added.
 KNOWN = [
-    [
-        "tfshed.attach.tf_keras.group",
-        "tfshed.attach.tf_keras.hook",
-        "tfshed.attach.tf_keras.wrapper",
-    ],
     ["tfshed.export.report.html_page", "tfshed.export.report.model_report"],
     ["tfshed.datasets.prepared", "tfshed.datasets.registry"],
 ]

@@ -11,6 +11,7 @@ from tfshed import tfmot
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:the net has shed itself"),
+    pytest.mark.filterwarnings("ignore:training ended before the pruning schedule"),
     pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5"),
 ]
 SAVED = {

@@ -23,7 +23,10 @@ from tests.attach.tf_keras.nets import (
 from tfshed import learning_rates, tfmot
 from tfshed.attach.tf_keras.hook import hook_of, wrappers_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:the net has shed itself")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:the net has shed itself"),
+    pytest.mark.filterwarnings("ignore:training ended before the pruning schedule"),
+]
 SGD = tf_keras.optimizers.SGD
 
 

@@ -96,8 +96,9 @@ class Hook:
 
     @property
     def step(self) -> int:
-        """Optimizer steps done; -1 where nothing is pruned yet."""
-        return max([-1, *(int(to_numpy(group.step)) for group in self.groups)])
+        """Optimizer steps done; -1 as long as the layers have not made their kernels."""
+        # Not `groups`, which would be made too early then.
+        return max([-1, *(int(to_numpy(group.step)) for group in self._groups or ())])
 
     @property
     def loss_scales(self) -> list[float]:

@@ -50,10 +50,10 @@ class Masking(pruning_impl.Pruning):
         """The paths of kernels with weights that their mask removes and that are not zero."""
         wrapper, wrong = self._wrapper, []
         for kernel, state in zip(wrapper.chosen_kernels(), wrapper.state):
-            weight = kernel.variable.numpy()
-            spread = wrapper.config.granularity.spread
-            kept = spread(tf.convert_to_tensor(state.mask), tuple(weight.shape), kernel.axes)
-            if (weight[~kept.numpy()] != 0).any():
+            weight, mask = tf.convert_to_tensor(kernel.variable), tf.convert_to_tensor(state.mask)
+            kept = wrapper.config.granularity.spread(mask, tuple(weight.shape), kernel.axes)
+            # Counted where the weights are: only one number for each kernel comes back.
+            if bool(tf.reduce_any(tf.logical_and(tf.logical_not(kept), weight != 0))):
                 wrong.append(kernel.path)
         return wrong
 

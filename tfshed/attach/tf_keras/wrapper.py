@@ -57,7 +57,8 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
         if isinstance(layer, tf_keras.layers.Layer) and not hasattr(layer, "get_prunable_weights"):
             layer.get_prunable_weights = KernelsByDefault(layer)
         # Around Keras' tracking, which would save masks and kernels twice.
-        set_untracked(self, config=config, state=[], _chosen=None, _hook=None, was_trained=False)
+        set_untracked(self, config=config, state=[], _chosen=None, _hook=None)
+        set_untracked(self, was_trained=False)
         numbers = None if kernels is None else [int(i) for i in kernels]
         set_untracked(self, kernel_numbers=numbers)
         granularity = config.granularity
@@ -103,7 +104,7 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
         return list(self._chosen)
 
     def _make_state(self) -> None:
-        if self.settled:
+        if self.pruning_obj is not None:
             return
 
         def add(name: str, i: int, shape: Any, dtype: str, first: float) -> Any:
@@ -132,6 +133,11 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
         self.pruning_target = add("pruning_target", 0, (), "float32", 1.0)
         self.pruning_step = add("pruning_step", 0, (), "int64", -1)
         self.pruning_obj = Masking(self)
+
+    @property
+    def prunable_weights(self) -> list[Any]:
+        """The variables that are pruned (tfmot's name for them)."""
+        return [kernel.variable for kernel in self.chosen_kernels()]
 
     @property
     def pruning_vars(self) -> list[tuple[Any, Any, Any]]:
@@ -167,7 +173,7 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
 
     def not_zero_under_masks(self) -> list[str]:
         """The paths of kernels with weights that their mask removes and that are not zero."""
-        return self.pruning_obj.not_zero_under_masks() if self.settled else []
+        return [] if self.pruning_obj is None else self.pruning_obj.not_zero_under_masks()
 
     @property
     def hook(self) -> Any:
