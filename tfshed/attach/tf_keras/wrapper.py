@@ -44,6 +44,8 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
         RuntimeError: called with training=True while no optimizer prunes it.
     """
 
+    pruning_obj: Any
+
     def __init__(
         self, layer: Any, config: Any = None, kernels: Sequence[int] | None = None, **kwargs: Any
     ):
