@@ -1,5 +1,8 @@
 """Global magnitude pruning of EfficientNet-B0 on ImageNet: a net said to shed hardly anything.
 
+All convolutions count in the keep-ratio, depthwise ones (3.5 % of the weights) too, as in the
+paper; elsewhere tfshed leaves these dense unless they are selected.
+
     python scripts/prune.py --config=configs/imagenet_efficientnet_b0.py --workdir=runs/b0 \\
         --data_dir=~/tensorflow_datasets --strategy=mirrored
     ... --config.prune.momentum=0.99     where the paper saw a cascade, a mild one
@@ -9,11 +12,11 @@ Expected (paper, section 4.2): the actual keep-ratio follows its target at momen
 Source: Azarian & Porikli 2021 (arXiv 2103.10629), section 4.2.
 """
 
-from tfshed.experiments import protocols, recipe
+from tfshed.experiments import published_settings, recipe
 
 
 def get_config():
     config = recipe()
     config.model.name = "efficientnet_b0"
-    protocols.imagenet_pruning(config)
+    published_settings.imagenet_pruning(config)
     return config

@@ -12,7 +12,7 @@ selective decay costs .9; 25 % of the weights in kept blocks are degenerate with
 without. Source: Azarian & Porikli 2021 (arXiv 2103.10629), sections 3.3 and 4.6.
 """
 
-from tfshed.experiments import protocols, recipe
+from tfshed.experiments import published_settings, recipe
 
 ARMS = {"plain": 0.0, "selective_decay": 1e-4}
 
@@ -22,6 +22,6 @@ def get_config(arm: str = "plain"):
         raise ValueError(f"arm: expected one of {', '.join(ARMS)}, received {arm!r}")
     config = recipe()
     config.model.name = "resnet50"
-    protocols.imagenet_pruning(config)
+    published_settings.imagenet_pruning(config)
     config.prune.granularity, config.prune.selective_decay = "4x1", ARMS[arm]
     return config

@@ -18,7 +18,7 @@ of the last third. Source: Azarian & Porikli 2021 (arXiv 2103.10629), sections 3
 4.2.
 """
 
-from tfshed.experiments import protocols, recipe
+from tfshed.experiments import published_settings, recipe
 
 ARMS = ("exponential_tau3", "exponential_tau2", "exponential_tau1", "linear", "cyclic")
 
@@ -28,11 +28,11 @@ def get_config(arm: str = "exponential_tau3"):
         raise ValueError(f"arm: expected one of {', '.join(ARMS)}, received {arm!r}")
     config = recipe()
     config.model.name = "resnet50"
-    protocols.imagenet_pruning(config)
+    published_settings.imagenet_pruning(config)
     if arm == "linear":
         config.prune.schedule = "linear"
     elif arm == "cyclic":
-        protocols.cyclic_rate(config)
+        published_settings.cyclic_rate(config)
     else:
         config.prune.time_constant = float(arm[-1])
     return config

@@ -11,7 +11,7 @@ weight decay; it lags magnitude pruning by 3.7. Source: Azarian & Porikli 2021 (
 sections 3.2 and 4.3.
 """
 
-from tfshed.experiments import protocols, recipe
+from tfshed.experiments import published_settings, recipe
 
 ARMS = {"momentum9": (0.9, 0.0), "momentum0": (0.0, 0.0), "momentum9_decay": (0.9, 1e-4)}
 
@@ -21,6 +21,6 @@ def get_config(arm: str = "momentum9"):
         raise ValueError(f"arm: expected one of {', '.join(ARMS)}, received {arm!r}")
     config = recipe()
     config.model.name = "resnet50"
-    protocols.imagenet_pruning(config, momentum=ARMS[arm][0])
+    published_settings.imagenet_pruning(config, momentum=ARMS[arm][0])
     config.prune.criterion, config.prune.weight_decay = "random", ARMS[arm][1]
     return config

@@ -31,12 +31,12 @@ def define_run_flags() -> None:
         "config",
         None,
         "The recipe, a file of configs/. Fields are changed by --config.FIELD=VALUE, such as "
-        "--config.prune.momentum=0; tfshed/training/recipe.py lists them.",
+        "--config.prune.momentum=0; tfshed/experiments/recipe.py lists them.",
     )
     flags.DEFINE_string("workdir", None, "The run's folder. The same command goes on with it.")
     flags.DEFINE_string("data_dir", None, "Folder of the data sets (of tensorflow-datasets).")
     flags.DEFINE_integer("seed", 0, "Of weights, order of data, augmentation.", lower_bound=0)
-    flags.DEFINE_enum("strategy", "one_device", STRATEGIES, "How the run is spread over devices.")
+    flags.DEFINE_enum("strategy", "one_device", STRATEGIES, "How the run uses several devices.")
     flags.DEFINE_integer("devices", None, "Use so many devices; default all.", lower_bound=1)
     flags.DEFINE_integer(
         "virtual_devices",
@@ -150,20 +150,20 @@ def settings(phase: str) -> Any:
 
 def make_run(phase: str) -> int:
     """What train.py and prune.py do."""
-    from tfshed import distribution
+    from tfshed.distribution import WorkerLostError, setup
     from tfshed.experiments import Run
-    from tfshed.experiments.plan import plan
+    from tfshed.experiments.dry_run import plan
 
     chosen, given = settings(phase), flags.FLAGS
-    spread = distribution.setup(
+    distribution = setup(
         given.strategy, devices=given.devices, virtual_devices=given.virtual_devices
     )
-    run = Run(chosen, spread)
+    run = Run(chosen, distribution)
     if given.dry_run:
         print(plan(run))
         return 0
     try:
-        run.run(print_fn=print if spread.is_chief else lambda text: None)
-    except distribution.WorkerLostError as error:
+        run.run(print_fn=print if distribution.is_chief else lambda text: None)
+    except WorkerLostError as error:
         return _failed(error)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import keras
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from tests.nets import BACKEND, array
-from tfshed.learning_rates import CyclicStep, MultiStep, cyclic, three_step
+from tfshed.learning_rates import CyclicStep, MultiStep, Warmup, cyclic, three_step
 
 pytestmark = pytest.mark.backend
 
@@ -156,3 +157,26 @@ GOOD = {"values": (0.1, 0.01), "milestones": (1,), "steps_per_epoch": 10}
 def test_errors(kind, wrong, message):
     with pytest.raises(ValueError, match=message):
         kind(**{**GOOD, **wrong})
+
+
+@pytest.mark.backend
+def test_warm_up_around_keras_own_schedule_is_saved_and_trained_with():
+    inside = keras.optimizers.schedules.CosineDecay(0.5, 8)
+    rate = Warmup(inside, 4)
+    stored = json.loads(json.dumps(keras.saving.serialize_keras_object(rate)))
+    again = keras.saving.deserialize_keras_object(stored)
+    for step in range(9):
+        wanted = float(inside(step)) * min(1, (step + 1) / 4)
+        assert float(rate(step)) == pytest.approx(wanted, rel=1e-6)
+        assert float(again(step)) == float(rate(step))
+    net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+    net.compile(keras.optimizers.SGD(again), lambda y, p: keras.ops.mean(p))
+    start = net.get_weights()[0]
+    net.fit(np.ones((6, 2), "float32"), np.ones(6), batch_size=1, verbose=0)
+    moved = start - net.get_weights()[0]
+    np.testing.assert_allclose(moved, sum(float(rate(step)) for step in range(6)), rtol=1e-5)
+    for wrong in (0.1, "cosine", None):
+        with pytest.raises(ValueError, match="schedule: expected a LearningRateSchedule"):
+            Warmup(wrong, 4)
+    with pytest.raises(ValueError, match="expected steps to be an integer >= 1, received 0"):
+        Warmup(inside, 0)

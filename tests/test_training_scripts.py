@@ -120,7 +120,7 @@ def test_help_lists_the_flags(script):
         ([f"--config={ROOT / 'nope.py'}"], "No such file or directory"),
         (["--workdir="], "workdir: expected a folder"),
         (["--config.prune.momentum=fast"], "momentum"),
-        (["--config.train.epochs=0"], "config.train.epochs: expected a whole number >= 1"),
+        (["--config.train.epochs=0"], "config.train.epochs: expected a whole number from 1"),
         (["--strategy=miror"], "strategy"),
         (["--config.initial_weights=nowhere"], "nothing is there"),
         ([], "pruning starts from trained weights"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests import generated
-from tfshed.datasets import augment, order
+from tfshed.datasets import augment, example_order
 from tfshed.datasets.decoding import Decoder
 
 
@@ -22,8 +22,8 @@ from tfshed.datasets.decoding import Decoder
 )
 def test_a_subset_has_its_share_of_each_class(labels, fraction):
     labels = np.array(labels)
-    chosen = order.subset(labels, fraction)
-    assert len(chosen) == len(set(chosen)) == order.share(len(labels), fraction)
+    chosen = example_order.subset(labels, fraction)
+    assert len(chosen) == len(set(chosen)) == example_order.share(len(labels), fraction)
     assert (np.diff(chosen) > 0).all() and chosen.min() >= 0 and chosen.max() < len(labels)
     exact = np.bincount(labels) * len(chosen) / len(labels)
     assert np.abs(np.bincount(labels[chosen], minlength=len(exact)) - exact).max() <= 1
@@ -31,7 +31,7 @@ def test_a_subset_has_its_share_of_each_class(labels, fraction):
 
 @given(st.integers(0, 1000), st.integers(1, 40))
 def test_workers_split_without_gap_and_overlap(size, count):
-    parts = [order.part(size, (i, count)) for i in range(count)]
+    parts = [example_order.part(size, (i, count)) for i in range(count)]
     assert parts[0][0] == 0 and parts[-1][1] == size
     assert all(one[1] == two[0] for one, two in zip(parts, parts[1:]))
     assert {high - low for low, high in parts} <= {size // count, size // count + 1}
@@ -139,7 +139,7 @@ def test_flips_have_nothing_to_do_with_windows():
 @given(st.integers(0, 2**63 - 1), st.integers(0, 10**6))
 def test_seeds_of_epochs_and_purposes_differ(seed, epoch):
     def numbers(*arguments):
-        return tuple(tf.random.stateless_uniform([4], order.epoch_seed(*arguments)).numpy())
+        return tuple(tf.random.stateless_uniform([4], example_order.epoch_seed(*arguments)).numpy())
 
     found = {numbers(seed, e, p) for e in (epoch, epoch + 1) for p in (0, 1)}
     assert len(found) == 4

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tests import generated
 from tfshed import datasets
+from tfshed.datasets.npz import in_memory
 
 
 def test_what_the_kinds_look_like(load):
@@ -69,7 +70,7 @@ def test_arrays_are_resized_whole(load, places):
     ("options", "text"),
     [
         ({"name": "cifar1"}, "received 'cifar1'. Did you mean 'cifar10'"),
-        ({"name": "nothing at all"}, "expected one of digits, imagenet2012, .*folder:PATH"),
+        ({"name": "nothing at all"}, "expected one of 'digits', .*'folder:PATH', .*'imagenet2012'"),
         ({"name": "folder:"}, "name: expected folder:PATH"),
         ({"name": "digits", "image_size": 0}, "image_size: expected"),
         ({"name": "digits", "image_size": True}, "image_size: expected"),
@@ -303,3 +304,29 @@ def test_a_broken_image_of_data_in_memory_is_named(tmp_path):
     data = datasets.load(f"folder:{tmp_path}")
     with pytest.raises(ValueError, match=f"{broken}: not an image that can be decoded"):
         data.train(4, seed=0, epochs=1)
+
+
+def test_data_are_added_in_one_place():
+    """By one function under a decorator: `load`, and so recipes and the command line, know it."""
+
+    @datasets.register("stripes")
+    def stripes(request):
+        images = np.arange(36, dtype=np.uint8).reshape(9, 2, 2, 1)
+        labels = np.arange(9, dtype=np.int32) % 3
+        parts = {"train": (images[:6], labels[:6]), "test": (images[6:], labels[6:])}
+        return in_memory(request.name, 3, parts, request.image_size)
+
+    @datasets.register("stripes:PATH")
+    def stripes_in(request):
+        assert request.path == "a/b:c.npz" and request.data_dir == "d"
+        return stripes(request)
+
+    found = datasets.load("stripes")
+    assert found.classes == 3 and found.steps_per_epoch(2) == 3
+    assert datasets.load("stripes:a/b:c.npz", data_dir="d").name == "stripes:a/b:c.npz"
+    with pytest.raises(ValueError, match=r"'stripes'.* received 'strips'. Did you mean 'stripes'"):
+        datasets.load("strips")
+    with pytest.raises(ValueError, match="name: expected one of .* received 'digits/small'"):
+        datasets.load("digits/small")
+    with pytest.raises(ValueError, match="expected a name that is free, received 'digits'"):
+        datasets.register("digits")(stripes)

@@ -14,7 +14,7 @@ if BACKEND != "tensorflow":
 import tensorflow as tf
 
 from tfshed.distribution import loops, worker_loop
-from tfshed.distribution.agreement import agreed_overflow, check_alike, everyone
+from tfshed.distribution.agreement import agreed_overflow, check_alike, gather_from_workers
 from tfshed.distribution.worker_evaluate import WorkerEvaluation, build, per_replica
 
 
@@ -233,7 +233,7 @@ def test_overflow_of_one_replica_skips_the_step_of_all():
 
 def test_workers_that_differ_are_an_error():
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    ask = everyone(strategy)
+    ask = gather_from_workers(strategy)
     assert ask([3.0, 1.0]).tolist() == [[3.0, 1.0]] * 2
     check_alike(ask, {"epochs": 3, "verbose": 1})
     with pytest.raises(ValueError, match=r"epochs: expected the same.*\[3.0, 4.0\]"):

@@ -18,7 +18,7 @@ import _quiet
 
 _quiet.import_tensorflow()
 
-from tfshed.experiments import Run, Settings, checkpoints, recipe, saving  # noqa: E402
+from tfshed.experiments import Run, Settings, checkpoints, recipe, save_checkpoints  # noqa: E402
 
 
 def die():
@@ -27,14 +27,14 @@ def die():
 
 
 def kill_at_step(step):
-    plain = saving.SaveCheckpoints.on_train_batch_begin
+    plain = save_checkpoints.SaveCheckpoints.on_train_batch_begin
 
     def on_train_batch_begin(self, batch, logs=None):
         plain(self, batch, logs)
         if self._epoch_start + self._offset + batch == step:
             die()
 
-    saving.SaveCheckpoints.on_train_batch_begin = on_train_batch_begin
+    save_checkpoints.SaveCheckpoints.on_train_batch_begin = on_train_batch_begin
 
 
 def kill_in_write(step):
@@ -54,14 +54,14 @@ def kill_in_write(step):
 
 
 def kill_before_epochs_checkpoint(epoch):
-    plain = saving.SaveCheckpoints.on_epoch_end
+    plain = save_checkpoints.SaveCheckpoints.on_epoch_end
 
     def on_epoch_end(self, number, logs=None):
         if number + 1 == epoch:
             die()
         plain(self, number, logs)
 
-    saving.SaveCheckpoints.on_epoch_end = on_epoch_end
+    save_checkpoints.SaveCheckpoints.on_epoch_end = on_epoch_end
 
 
 KINDS = {"step": kill_at_step, "write": kill_in_write, "rows": kill_before_epochs_checkpoint}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 
-from tfshed.experiments import build as objects
-from tfshed.experiments import check, recipe, scaled
+import tfshed
+from tfshed.experiments import check, from_recipe, recipe, scaled
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 
@@ -35,17 +37,17 @@ def test_every_recipe_is_whole_and_says_what_it_is(module, arm):
         assert word in module.__doc__
     small = scaled(config)
     for phase in (small.train, small.prune):
-        rate = objects.learning_rate(phase, 7)
+        rate = from_recipe.learning_rate(phase, 7)
         assert float(rate(0)) > 0
-    objects.schedule(small.prune, 7)
-    objects.granularity(small.prune.granularity)
+    from_recipe.schedule(small.prune, 7)
+    from_recipe.granularity(small.prune.granularity)
 
 
 def test_the_papers_recipe_has_the_papers_numbers():
     module = load(next(p for p in CONFIGS if p.stem == "imagenet_resnet50_gmp"))
     config = module.get_config("exponential_tau3")
     steps = 10009
-    found = objects.schedule(config.prune, steps)
+    found = from_recipe.schedule(config.prune, steps)
     assert [round(found.keep_ratio(steps * e), 3) for e in (1, 2, 3, 5, 10)] == [
         0.759,
         0.586,
@@ -53,9 +55,9 @@ def test_the_papers_recipe_has_the_papers_numbers():
         0.311,
         0.18,
     ]
-    linear = objects.schedule(module.get_config("linear").prune, steps)
+    linear = from_recipe.schedule(module.get_config("linear").prune, steps)
     assert [round(linear.keep_ratio(steps * e), 3) for e in (5, 20)] == [0.879, 0.514]
-    rate = objects.learning_rate(config.prune, steps)
+    rate = from_recipe.learning_rate(config.prune, steps)
     epochs = (0, 10, 11, 22, 23, 34)
     assert [round(float(rate(steps * e)), 6) for e in epochs] == [
         0.01,
@@ -65,21 +67,67 @@ def test_the_papers_recipe_has_the_papers_numbers():
         0.0001,
         0.0001,
     ]
-    cyclic = objects.learning_rate(module.get_config("cyclic").prune, steps)
+    cyclic = from_recipe.learning_rate(module.get_config("cyclic").prune, steps)
     assert [round(float(cyclic(steps * e)), 6) for e in (2, 3, 5, 7)] == [0.01, 0.001, 1e-4, 0.01]
 
 
-def test_renda_retraining_within_the_last_stage_is_fine_tuning():
-    """Of 182 epochs the last 46 have one rate, so rewinding 30 of them is no different."""
-    module = load(next(p for p in CONFIGS if p.stem == "cifar10_resnet20"))
-    rates = [module.get_config(arm).prune.learning_rate for arm in ("lrw", "ft")]
-    assert [r.rates for r in rates] == [(0.001,), (0.001,)]
-    from tfshed.experiments import protocols
+def cifar10(arm):
+    return load(next(p for p in CONFIGS if p.stem == "cifar10_resnet20")).get_config(arm)
 
-    config = module.get_config()
-    protocols.one_shot_retraining(config, "lrw", epochs=90, keep=0.2)
-    assert config.prune.learning_rate.rates == (0.01, 0.001)
-    assert config.prune.learning_rate.milestones == (44.0,)
+
+@pytest.mark.parametrize("epochs", [1, 30, 46])
+def test_fine_tuning_is_rewinding_within_the_last_stage(epochs):
+    """Of 182 epochs the last 46 have one rate, so rewinding up to 46 of them is no different."""
+    arms = [cifar10(f"{way}{epochs}").to_dict() for way in ("ft", "lrw")]
+    assert arms[0] == arms[1] and arms[0]["prune"]["epochs"] == epochs
+
+
+def test_rewinding_further_is_not_fine_tuning():
+    ft, lrw = (cifar10(f"{way}90").prune.learning_rate for way in ("ft", "lrw"))
+    assert (ft.rates, ft.milestones) == ((0.001,), ())
+    assert (lrw.rates, lrw.milestones) == ((0.01, 0.001), (44.0,))
+    lrw = cifar10("lrw182").prune.learning_rate
+    assert (lrw.rates, lrw.milestones) == ((0.1, 0.01, 0.001), (91.0, 136.0))
+    with pytest.raises(ValueError, match="epochs: expected 1 to 182, those of training, received"):
+        cifar10("ft183")
+    for arm in ("ft", "lrw0", "lwr30"):
+        with pytest.raises(ValueError, match=r"arm: expected one of lrw90, .*Did you mean"):
+            cifar10(arm)
+
+
+def test_training_is_that_of_rendas_published_code():
+    config = cifar10("lrw90")
+    for phase in (config.train, config.prune):
+        assert (phase.momentum, phase.nesterov) == (0.9, False)
+        assert (phase.weight_decay, phase.decay_on) == (2e-4, "all")
+
+
+def test_after_the_last_gate_of_the_cyclic_recipe_nothing_is_pruned():
+    module = load(next(p for p in CONFIGS if p.stem == "imagenet_resnet50_gmp"))
+    prune, steps = module.get_config("cyclic").prune, 100
+    due, sparsity = from_recipe.schedule(prune, steps)(np.arange(35 * steps + 1))
+    assert np.flatnonzero(due)[-1] == 30 * steps
+    np.testing.assert_array_equal(sparsity[30 * steps :], 0.85)
+    assert np.diff(sparsity).max() < 0.01
+
+
+@pytest.mark.parametrize("name", ["imagenet_mobilenet_v3", "imagenet_efficientnet_b0"])
+def test_the_papers_ratio_counts_all_convolutions(name):
+    """A small net of the same layers, since these two take seconds to build."""
+    prune = load(next(p for p in CONFIGS if p.stem == name)).get_config().prune
+    net = keras.Sequential(
+        [
+            keras.Input((8, 8, 4)),
+            keras.layers.DepthwiseConv2D(3),
+            keras.layers.SeparableConv2D(4, 3),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.BatchNormalization(),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3),
+        ]
+    )
+    found = tfshed.summary(from_recipe.pruned(net, prune, 10, seed=0), lambda text: None)
+    assert {row.pruning for row in found.rows} == {0} and len(found.rows) == 5
 
 
 @pytest.mark.parametrize(
@@ -88,13 +136,45 @@ def test_renda_retraining_within_the_last_stage_is_fine_tuning():
         ("data.augmentation", "crop", "config.data.augmentation: expected one of none, flip"),
         ("data.fraction", 0.0, r"config.data.fraction: expected a number in \(0, 1\]"),
         ("scale", 2.0, "config.scale: expected"),
-        ("train.epochs", 0, "config.train.epochs: expected a whole number >= 1, received 0"),
+        (
+            "train.epochs",
+            0,
+            "config.train.epochs: expected a whole number from 1 to 1000000, received 0",
+        ),
         ("prune.sparsity", 1.0, r"config.prune.sparsity: expected a number in \[0, 1\)"),
         ("prune.schedule", "cyclc", "Did you mean 'cyclic'"),
         ("prune.optimizer", "sdg", "Did you mean 'sgd'"),
         ("prune.learning_rate.milestones", (1.0,), "one rate more than milestones"),
         ("train.label_smoothing", 1.0, "config.train.label_smoothing"),
         ("checkpoint.keep", 0, "config.checkpoint.keep"),
+        ("prune.learning_rate.schedule", "cosin", "'cosine'.*received 'cosin'. Did you mean 'cos"),
+        ("prune.learning_rate.rates", (-0.01, 0.1, 0.1), r"rates\[0\]: expected a number in"),
+        ("prune.learning_rate.rates", (1e400, 0.1, 0.1), r"rates\[0\]: .* received inf"),
+        ("prune.learning_rate.rates", (0.1, 0.1, float("nan")), r"rates\[2\]: .* received nan"),
+        ("prune.learning_rate.rates", (0.1, "a", 0.1), r"rates\[1\]: .* received 'a'"),
+        ("prune.learning_rate.milestones", (5.0, 5.0), r"milestones\[1\]: .*\(5, "),
+        ("train.learning_rate.warmup_epochs", -1.0, "warmup_epochs: expected a number in"),
+        ("train.learning_rate.base_batch_size", -1, "base_batch_size: expected a whole number"),
+        ("train.learning_rate.base_batch_size", 0, "base_batch_size: expected a whole number"),
+        ("train.momentum", 1.0, r"config.train.momentum: expected a number in \[0, 1\)"),
+        ("train.weight_decay", float("inf"), "config.train.weight_decay"),
+        ("train.decay_on", "everything", "config.train.decay_on: expected one of kernels, all"),
+        ("train.epochs", 10**9, "config.train.epochs: expected a whole number from 1 to 1000000"),
+        ("prune.time_constant", 0.0, "config.prune.time_constant"),
+        ("prune.time_constant", float("nan"), "config.prune.time_constant"),
+        ("prune.gate", 8.0, r"config.prune.gate: expected a number in \(0, 7\]"),
+        ("prune.begin", 35.0, r"config.prune.begin: expected a number in \[0, 35\)"),
+        ("prune.end", 36.0, r"config.prune.end: expected a number in \(0, 35\]"),
+        ("prune.initial_sparsity", 0.9, r"config.prune.initial_sparsity: .*\[0, 0.85\]"),
+        ("prune.scope", "everywhere", "config.prune.scope: expected one of global, layer"),
+        ("prune.select", "(", "config.prune.select: expected a regex"),
+        ("prune.sparsity_by_layer", (("logits", 1.0),), r"sparsity_by_layer\[0\]: expected a num"),
+        ("prune.sparsity_by_layer", ("logits",), r"sparsity_by_layer\[0\]: expected \(regex, "),
+        ("prune.frequency_epochs", 0.0, "config.prune.frequency_epochs"),
+        ("prune.shed_every", 0, "config.prune.shed_every"),
+        ("prune.collapse_guard", 1.0, "config.prune.collapse_guard"),
+        ("non_finite.action", "ignore", "config.non_finite.action: expected one of stop"),
+        ("non_finite.rate_factor", 1.0, "config.non_finite.rate_factor"),
     ],
 )
 def test_values_that_make_no_sense_are_named(field, value, words):
@@ -124,13 +204,13 @@ def test_scale_shrinks_all_times_together_and_keeps_the_shape():
     assert config.prune.epochs == 35 and small.prune.epochs == 7
     assert small.data.fraction == pytest.approx(0.2)
     assert small.prune.frequency == 20
-    big, little = objects.schedule(config.prune, 1000), objects.schedule(small.prune, 200)
+    big, little = from_recipe.schedule(config.prune, 1000), from_recipe.schedule(small.prune, 200)
     for share in (0.1, 0.35, 0.62, 1.0):
         assert little.keep_ratio(round(1400 * share)) == pytest.approx(
             big.keep_ratio(round(35000 * share)), abs=1e-2
         )
-    a = objects.learning_rate(config.prune, 1000)
-    b = objects.learning_rate(small.prune, 200)
+    a = from_recipe.learning_rate(config.prune, 1000)
+    b = from_recipe.learning_rate(small.prune, 200)
     for share in (0.1, 0.4, 0.8):
         assert float(a(round(35000 * share))) == float(b(round(1400 * share)))
 
@@ -138,6 +218,6 @@ def test_scale_shrinks_all_times_together_and_keeps_the_shape():
 def test_the_rate_follows_the_batch_only_where_the_recipe_says_so():
     config = recipe()
     config.train.batch_size = 512
-    assert float(objects.learning_rate(config.train, 10)(0)) == pytest.approx(0.1)
+    assert float(from_recipe.learning_rate(config.train, 10)(0)) == pytest.approx(0.1)
     config.train.learning_rate.base_batch_size = 128
-    assert float(objects.learning_rate(config.train, 10)(0)) == pytest.approx(0.4)
+    assert float(from_recipe.learning_rate(config.train, 10)(0)) == pytest.approx(0.4)

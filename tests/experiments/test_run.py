@@ -10,7 +10,7 @@ import pytest
 
 from tfshed.experiments import Run, Settings, recipe
 from tfshed.experiments.run import weights_file
-from tfshed.experiments.saving import SaveCheckpoints
+from tfshed.experiments.save_checkpoints import SaveCheckpoints
 from tfshed.observe.csv_table import read_table
 
 

@@ -324,7 +324,11 @@ IMAGENET = {"name": "resnet50", "input_shape": (32, 32, 3)}
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
-        ({"name": "resnet21"}, ValueError, "received 'resnet21'. Did you mean 'resnet.*There are"),
+        (
+            {"name": "resnet21"},
+            ValueError,
+            "'resnet8', .*'resnet21'. Did you mean 'resnet",
+        ),
         ({"depth": 3}, TypeError, "resnet20: unknown option depth. Its options: width"),
         ({"name": "vgg16", **IMAGENET, "alpha": 3}, TypeError, "option alpha. Its options: none"),
         ({"input_shape": (8, 8)}, ValueError, r"three whole numbers >= 1, received \(8, 8\)"),
@@ -382,3 +386,33 @@ def test_vgg_takes_any_size(name, size):
     assert tuple(model(images(2, size, size + 1, 3)).shape) == (2, 3)
     if size == 33:
         assert model.get_layer("pool").input.shape[1:] == (3, 3, 16)
+
+
+def test_a_network_is_added_in_one_place():
+    """By one function under a decorator: `build`, and so recipes and the command line, know it."""
+
+    @models.register("one_layer", options=("bias",), preprocessing="unit")
+    def one_layer(input_shape, classes, bias=True):
+        image = keras.Input(input_shape)
+        dense = keras.layers.Dense(classes, use_bias=bias)
+        return keras.Model(image, dense(keras.layers.Flatten()(image)))
+
+    model = models.build("one_layer", input_shape=(2, 2, 1), classes=3, bias=False)
+    assert model.count_params() == 12 and "one_layer" in models.names()
+    with pytest.raises(ValueError, match="'one_layer'.* received 'one_lager'. Did you mean 'one_l"):
+        models.build("one_lager", input_shape=(2, 2, 1), classes=3)
+    with pytest.raises(TypeError, match="unknown option bais. Its options: bias. Did you mean"):
+        models.build("one_layer", input_shape=(2, 2, 1), classes=3, bais=False)
+
+
+@backend
+def test_decay_on_all_variables_is_that_of_normalisation_and_biases_too():
+    model = models.build(**TINY, weight_decay=2e-4, decay_on="all")
+    wanted = sum(1e-4 * float(np.sum(np.square(array(v)))) for v in model.trainable_variables)
+    assert len(model.losses) == len(model.trainable_variables)
+    assert value(model.losses) == pytest.approx(wanted, rel=1e-5)
+    # Pruning makes another model of copies of these layers.
+    pruned = tfshed.prune_low_magnitude(model, tfshed.ConstantSparsity(0.5, 0))
+    assert value(pruned.losses) == pytest.approx(wanted, rel=1e-5)
+    with pytest.raises(ValueError, match="decay_on: expected .*all.*, received 'bias'"):
+        models.build(**TINY, weight_decay=2e-4, decay_on="bias")

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from tfshed.datasets.digits import load_digits
 from tfshed.datasets.image_data import AUGMENTATIONS, ImageData
-from tfshed.datasets.registry import load
+from tfshed.datasets.registry import Request, load, register
 
-__all__ = ["AUGMENTATIONS", "ImageData", "load", "load_digits"]
+__all__ = ["AUGMENTATIONS", "ImageData", "Request", "load", "load_digits", "register"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfshed.datasets import augment, order
+from tfshed.datasets import augment, example_order
 from tfshed.datasets.image_data import Source
 
 # Data decoded to no more than this are held in memory, bytes.
@@ -55,7 +55,7 @@ class ArraySource:
         self._held: tuple[tf.Tensor, tf.Tensor, np.ndarray] | None = None
 
     def count(self, fraction: float) -> int:
-        return order.share(self.examples, fraction)
+        return example_order.share(self.examples, fraction)
 
     def explain(self) -> list[str]:
         # Arrays were looked at when they were read.
@@ -72,39 +72,41 @@ class ArraySource:
                 self._held = (tf.constant(images), tf.constant(labels, tf.int32), labels)
         return self._held
 
-    def train(self, run: order.Run) -> tf.data.Dataset:
+    def train(self, plan: example_order.ReadingPlan) -> tf.data.Dataset:
         images, labels, plain = self._arrays()
 
         def batch(key: Any, step: Any, ids: Any) -> tuple[tf.Tensor, tf.Tensor]:
-            found = tf.ensure_shape(tf.gather(images, ids), [run.local, *images.shape[1:]])
-            return self._augment(found, run, key, step), tf.gather(labels, ids)
+            found = tf.ensure_shape(tf.gather(images, ids), [plan.local, *images.shape[1:]])
+            return self._augment(found, plan, key, step), tf.gather(labels, ids)
 
         with tf.device("CPU:0"):
-            steps = order.shuffled_batches(run, order.subset(plain, run.fraction))
-            return run.complete(steps.map(batch, tf.data.AUTOTUNE))
+            steps = example_order.shuffled_batches(plan, example_order.subset(plain, plan.fraction))
+            return plan.complete(steps.map(batch, tf.data.AUTOTUNE))
 
-    def _augment(self, images: tf.Tensor, run: order.Run, key: Any, step: Any) -> tf.Tensor:
-        if run.augmentation == "crop_flip":
-            where = order.positions(run, step)
-            seeds = tf.stack([tf.fill([run.local], key), where], axis=1)
+    def _augment(
+        self, images: tf.Tensor, plan: example_order.ReadingPlan, key: Any, step: Any
+    ) -> tf.Tensor:
+        if plan.augmentation == "crop_flip":
+            where = example_order.positions(plan, step)
+            seeds = tf.stack([tf.fill([plan.local], key), where], axis=1)
             images = augment.crop_resize(images, seeds, self._size)
         else:
             images = augment.resize(images, self._size)
-        if run.augmentation == "none":
+        if plan.augmentation == "none":
             return images
         # Drawn for the batch of all workers, so that an image's do not depend on their number.
-        first = run.shard[0] * run.local
+        first = plan.shard[0] * plan.local
         # A seed apart from the crops': of the same, the same numbers would come again.
-        draws = tf.random.stateless_uniform([run.batch, 3], tf.stack([key + 1, step]))
-        draws = draws[first : first + run.local]
-        if run.augmentation == "pad_crop_flip":
+        draws = tf.random.stateless_uniform([plan.batch, 3], tf.stack([key + 1, step]))
+        draws = draws[first : first + plan.local]
+        if plan.augmentation == "pad_crop_flip":
             return augment.pad_crop_flip(images, draws)
         return augment.flip(images, draws[:, 2])
 
     def evaluation(self, batch: int, shard: tuple[int, int], fraction: float) -> tf.data.Dataset:
         images, labels, plain = self._arrays()
-        ids = order.subset(plain, fraction)
-        low, high = order.part(len(ids), shard)
+        ids = example_order.subset(plain, fraction)
+        low, high = example_order.part(len(ids), shard)
 
         def view(ids: Any) -> tuple[tf.Tensor, tf.Tensor]:
             return augment.resize(tf.gather(images, ids), self._size), tf.gather(labels, ids)
@@ -112,4 +114,4 @@ class ArraySource:
         with tf.device("CPU:0"):
             found = tf.data.Dataset.from_tensor_slices(ids[low:high]).batch(batch)
             found = found.map(view, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-            return found.with_options(order.options())
+            return found.with_options(example_order.options())

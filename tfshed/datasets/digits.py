@@ -8,6 +8,7 @@ import numpy as np
 
 from tfshed.core.arguments import check_int
 from tfshed.datasets.image_data import ImageData
+from tfshed.datasets.registry import Request, register
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
@@ -62,7 +63,8 @@ def load_digits(
     return (x_train, y_train), (x_test, y_test)
 
 
-def digits_data(name: str, image_size: int | None) -> ImageData:
+@register("digits")
+def digits_data(request: Request) -> ImageData:
     """The digits of `load_digits()` as `ImageData`.
 
     Their values 0 to 16 are spread over 0 to 255 and rounded: 17 values still, and within 1/510 of
@@ -71,4 +73,4 @@ def digits_data(name: str, image_size: int | None) -> ImageData:
     from tfshed.datasets.npz import in_memory
 
     train, test = ((np.rint(x * 255).astype(np.uint8), y) for x, y in load_digits())
-    return in_memory(name, 10, {"train": train, "test": test}, image_size)
+    return in_memory(request.name, 10, {"train": train, "test": test}, request.image_size)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfshed.datasets import order
+from tfshed.datasets import example_order
 from tfshed.datasets.decoding import Decoder, readable
 
 
@@ -26,28 +26,30 @@ class FileSource:
         self._paths, self._labels, self._decoder = list(paths), labels, decoder
 
     def count(self, fraction: float) -> int:
-        return order.share(self.examples, fraction)
+        return example_order.share(self.examples, fraction)
 
-    def train(self, run: order.Run) -> tf.data.Dataset:
+    def train(self, plan: example_order.ReadingPlan) -> tf.data.Dataset:
         paths, labels = tf.constant(self._paths), tf.constant(self._labels, tf.int32)
 
         def spread(key: Any, step: Any, ids: Any) -> tf.data.Dataset:
-            where = order.positions(run, step)
-            return tf.data.Dataset.from_tensor_slices((tf.fill([run.local], key), where, ids))
+            where = example_order.positions(plan, step)
+            return tf.data.Dataset.from_tensor_slices((tf.fill([plan.local], key), where, ids))
 
         def example(key: Any, position: Any, number: Any) -> tuple[tf.Tensor, tf.Tensor]:
             encoded = tf.io.read_file(paths[number])
             seed = tf.stack([key, position])
-            return self._decoder.train(encoded, run.augmentation, seed), labels[number]
+            return self._decoder.train(encoded, plan.augmentation, seed), labels[number]
 
         with tf.device("CPU:0"):
-            steps = order.shuffled_batches(run, order.subset(self._labels, run.fraction))
+            steps = example_order.shuffled_batches(
+                plan, example_order.subset(self._labels, plan.fraction)
+            )
             found = steps.flat_map(spread).map(example, tf.data.AUTOTUNE)
-            return run.complete(found.batch(run.local, drop_remainder=True))
+            return plan.complete(found.batch(plan.local, drop_remainder=True))
 
     def evaluation(self, batch: int, shard: tuple[int, int], fraction: float) -> tf.data.Dataset:
-        ids = order.subset(self._labels, fraction)
-        low, high = order.part(len(ids), shard)
+        ids = example_order.subset(self._labels, fraction)
+        low, high = example_order.part(len(ids), shard)
         chosen = ids[low:high]
         paths = [self._paths[i] for i in chosen]
 
@@ -58,7 +60,7 @@ class FileSource:
             pairs = (tf.constant(paths, tf.string), tf.constant(self._labels[chosen], tf.int32))
             found = tf.data.Dataset.from_tensor_slices(pairs).map(example, tf.data.AUTOTUNE)
             found = found.batch(batch).prefetch(tf.data.AUTOTUNE)
-            return found.with_options(order.options())
+            return found.with_options(example_order.options())
 
     def explain(self) -> list[str]:
         """A line for each file that cannot be read; reads all of them."""

@@ -13,6 +13,7 @@ from tfshed.datasets.arrays import IN_MEMORY, ArraySource, read_all
 from tfshed.datasets.decoding import Decoder
 from tfshed.datasets.files import FileSource
 from tfshed.datasets.image_data import ImageData, Source
+from tfshed.datasets.registry import Request, register
 
 TRAIN, EVALUATION = "train", ("validation", "val", "test")
 READABLE = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
@@ -27,16 +28,16 @@ LAYOUT = (
 Split = tuple[list[str], np.ndarray]
 
 
-def load_folder(
-    name: str, path: str | os.PathLike[str], image_size: int | None, cache: bool | None
-) -> ImageData:
+@register("folder:PATH")
+def load_folder(request: Request) -> ImageData:
     """Data of image files; classes are the names of the folders in order, images have 3 channels.
 
     Raises:
         FileNotFoundError: there is no such folder.
         ValueError: a split or a class has no images, or one that cannot be read.
     """
-    root = Path(path).expanduser()
+    name, image_size, cache = request.name, request.image_size, request.cache
+    root = Path(request.path).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"{name}: expected a folder {root}, found none. {LAYOUT}")
     names = [split for split in (TRAIN, *EVALUATION) if (root / split).is_dir()]

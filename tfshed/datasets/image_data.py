@@ -11,7 +11,7 @@ from tfshed.core.near_miss import near_miss
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from tfshed.datasets.order import Run
+    from tfshed.datasets.example_order import ReadingPlan
 
 AUGMENTATIONS = ("none", "flip", "pad_crop_flip", "crop_flip")
 
@@ -24,7 +24,7 @@ class Source(Protocol):
     def count(self, fraction: float) -> int:
         """How many examples a fraction is."""
 
-    def train(self, run: Run) -> tf.data.Dataset:
+    def train(self, plan: ReadingPlan) -> tf.data.Dataset:
         """The batches of a run that are left."""
 
     def evaluation(self, batch: int, shard: tuple[int, int], fraction: float) -> tf.data.Dataset:
@@ -143,7 +143,7 @@ class ImageData:
         >>> len(batches), batches.element_spec[0].shape
         (10, TensorShape([96, 8, 8, 1]))
         """
-        from tfshed.datasets.order import Run
+        from tfshed.datasets.example_order import ReadingPlan
 
         source = self._training()
         steps = self.steps_per_epoch(batch_size, fraction)
@@ -153,7 +153,7 @@ class ImageData:
         check_int("start_step", start_step, 0, epochs * steps)
         _choice("augmentation", augmentation, AUGMENTATIONS)
         return source.train(
-            Run(
+            ReadingPlan(
                 seed=int(seed),
                 epochs=int(epochs),
                 start_step=int(start_step),

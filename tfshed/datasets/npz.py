@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import zipfile
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from tfshed.datasets.arrays import ArraySource
 from tfshed.datasets.image_data import ImageData
+from tfshed.datasets.registry import Request, register
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
@@ -21,16 +21,17 @@ HOW = (
 )
 
 
-def load_npz(name: str, path: str | os.PathLike[str], image_size: int | None) -> ImageData:
+@register("npz:PATH")
+def load_npz(request: Request) -> ImageData:
     """Data of the arrays x_train, y_train, x_test and y_test in one file.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is none of NumPy's, an array is missing, or has another type or shape.
     """
-    path = Path(path).expanduser()
+    path = Path(request.path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"{name}: expected a file {path}, found none. {HOW}")
+        raise FileNotFoundError(f"{request.name}: expected a file {path}, found none. {HOW}")
     arrays = _read(path)
     train = images_and_labels(path, "train", arrays["x_train"], arrays["y_train"])
     test = images_and_labels(path, "test", arrays["x_test"], arrays["y_test"])
@@ -45,7 +46,7 @@ def load_npz(name: str, path: str | os.PathLike[str], image_size: int | None) ->
             f"{path}: expected labels in y_test up to {classes - 1}, the largest in y_train, found "
             f"{test[1].max()}. {HOW}"
         )
-    return in_memory(name, classes, {"train": train, "test": test}, image_size)
+    return in_memory(request.name, classes, {"train": train, "test": test}, request.image_size)
 
 
 def in_memory(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfshed.datasets import order
+from tfshed.datasets import example_order
 from tfshed.datasets.decoding import Decoder, readable
 
 # Fixed, for the order depends on them: files read side by side, records taken from each in turn,
@@ -54,22 +54,22 @@ class RecordSource:
     def _taken(self, fraction: float) -> np.ndarray:
         """How many records from the start of each file a fraction is."""
         ends = np.cumsum(self._lengths)
-        upto = [order.share(int(end), fraction) for end in ends]
+        upto = [example_order.share(int(end), fraction) for end in ends]
         # A share is at least one, and so could be more of a file than it holds.
         return np.minimum(np.diff(upto, prepend=0), self._lengths)
 
     def count(self, fraction: float) -> int:
         return int(self._taken(fraction).sum())
 
-    def train(self, run: order.Run) -> tf.data.Dataset:
-        lengths = self._taken(run.fraction)
-        low, high = order.part(int(lengths.sum()), run.shard)
+    def train(self, plan: example_order.ReadingPlan) -> tf.data.Dataset:
+        lengths = self._taken(plan.fraction)
+        low, high = example_order.part(int(lengths.sum()), plan.shard)
 
         def epoch(number: Any, done: Any) -> tf.data.Dataset:
             # The seed of this graph, not of the process: `shuffle` mixes it into its own. 0 would
             # have it compare tensors.
             tf.random.set_seed(1)
-            seed = order.epoch_seed(run.seed, number, order.SHUFFLE)
+            seed = example_order.epoch_seed(plan.seed, number, example_order.SHUFFLE)
             files = tf.random.experimental.stateless_shuffle(
                 tf.range(len(self._files), dtype=tf.int64), seed
             )
@@ -80,23 +80,23 @@ class RecordSource:
             size = max(1, min(BUFFER, high - low))
             records = records.shuffle(size, seed=draw, reshuffle_each_iteration=False)
             # Left out before anything is decoded.
-            records = records.take(run.steps * run.local).skip(done * run.local)
-            key = order.epoch_key(run.seed, number)
+            records = records.take(plan.steps * plan.local).skip(done * plan.local)
+            key = example_order.epoch_key(plan.seed, number)
             return records.map(lambda number, record: (key, number, record))
 
         def example(key: Any, number: Any, record: Any) -> tuple[tf.Tensor, tf.Tensor]:
             encoded, label = self._parse(record)
             seed = tf.stack([key, number])
-            image = self._decoder.train(encoded, run.augmentation, seed)
+            image = self._decoder.train(encoded, plan.augmentation, seed)
             return image, self._checked(label, number)
 
         with tf.device("CPU:0"):
-            found = run.epochs_left(epoch).map(example, tf.data.AUTOTUNE)
-            return run.complete(found.batch(run.local, drop_remainder=True))
+            found = plan.epochs_left(epoch).map(example, tf.data.AUTOTUNE)
+            return plan.complete(found.batch(plan.local, drop_remainder=True))
 
     def evaluation(self, batch: int, shard: tuple[int, int], fraction: float) -> tf.data.Dataset:
         lengths = self._taken(fraction)
-        low, high = order.part(int(lengths.sum()), shard)
+        low, high = example_order.part(int(lengths.sum()), shard)
 
         def example(number: Any, record: Any) -> tuple[tf.Tensor, tf.Tensor]:
             encoded, label = self._parse(record)
@@ -106,7 +106,7 @@ class RecordSource:
             files = tf.range(len(self._files), dtype=tf.int64)
             records = self._stretches(files, lengths, low, high).flat_map(self._read)
             found = records.map(example, tf.data.AUTOTUNE).batch(batch)
-            return found.prefetch(tf.data.AUTOTUNE).with_options(order.options())
+            return found.prefetch(tf.data.AUTOTUNE).with_options(example_order.options())
 
     def _stretches(self, files: Any, lengths: np.ndarray, low: int, high: int) -> tf.data.Dataset:
         """Where records `low` to `high` of the files, put in line in this order, are to be found.

@@ -1,36 +1,80 @@
-"""Which image data there are, and how they are loaded by name."""
+"""Which image data can be loaded by name, and how more are added."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 
-from tfshed.core.near_miss import near_miss
+from tfshed.core.import_folder import import_folder
+from tfshed.core.registry import Registry
 from tfshed.datasets.image_data import ImageData
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """Data of tensorflow-datasets: the splits (`train` is None where there is none) and the
-    configuration that is meant if none is given."""
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What `load` was asked for; what the function that loads the data is given.
 
-    train: str | None
-    evaluation: str
-    config: str = ""
+    Attributes:
+        name: the whole name, as the user wrote it.
+        path: what stands behind the colon of a name such as "npz:PATH"; "" for other names.
+        configuration: what stands behind the slash of a name such as "imagenette/160px"; "" for
+            none.
+        data_dir: the folder of the data sets, or None.
+        image_size: height and width of the images to give out, in pixels, or None.
+        cache: whether to hold the data in memory; None leaves the choice to the function.
+    """
+
+    name: str
+    path: str = ""
+    configuration: str = ""
+    data_dir: str | os.PathLike[str] | None = None
+    image_size: int | None = None
+    cache: bool | None = None
 
 
-PREPARED = {
-    "imagenet2012": Prepared("train", "validation"),
-    "imagenet_v2": Prepared(None, "test", "matched-frequency"),
-    "imagenette": Prepared("train", "validation", "full-size-v2"),
-    "cifar10": Prepared("train", "test"),
-    "cifar100": Prepared("train", "test"),
-    "mnist": Prepared("train", "test"),
-    "fashion_mnist": Prepared("train", "test"),
-}
-PATHS = ("folder", "npz", "tfrecords")
+Loader = Callable[[Request], ImageData]
+DATASETS: Registry[Loader] = Registry("name")
+_WITH_CONFIGURATIONS: set[str] = set()
+
+
+def register(name: str, *, configurations: bool = False) -> Callable[[Loader], Loader]:
+    """A decorator that adds image data under a name.
+
+    `load`, recipes and the command line find them there. A file in `tfshed/datasets/` needs no
+    other change anywhere; code outside of the package has to be imported before the name is used,
+    which a recipe does that defines its data itself.
+
+    Args:
+        name: without a slash, such as "cifar10". A name of the form "KIND:PATH", such as
+            "npz:PATH", stands for every name that begins with "KIND:".
+        configurations: whether "NAME/CONFIGURATION" is a name, too.
+
+    Raises:
+        ValueError: the name is taken, or empty.
+
+    >>> import numpy as np
+    >>> from tfshed import datasets
+    >>> from tfshed.datasets.npz import in_memory
+    >>> @datasets.register("noise")
+    ... def noise(request):
+    ...     images = np.random.default_rng(0).integers(0, 256, (60, 4, 4, 1), np.uint8)
+    ...     labels = np.arange(60, dtype="int32") % 3
+    ...     parts = {"train": (images[:40], labels[:40]), "test": (images[40:], labels[40:])}
+    ...     return in_memory(request.name, 3, parts, request.image_size)
+    >>> datasets.load("noise")
+    <ImageData 'noise': 3 classes, images (4, 4, 1), {'train': 40, 'test': 20}>
+    """
+
+    def enter(loader: Loader) -> Loader:
+        DATASETS.register(name)(loader)
+        if configurations:
+            _WITH_CONFIGURATIONS.add(name)
+        return loader
+
+    return enter
 
 
 def load(
@@ -48,7 +92,7 @@ def load(
             "cifar100", "mnist", "fashion_mnist", each also as "NAME/CONFIG"; or files:
             "folder:PATH" with train/CLASS/*.jpg and validation/CLASS/*.jpg (or val, or test),
             "npz:PATH" or "PATH.npz" with x_train, y_train, x_test, y_test, and "tfrecords:PATH"
-            with train-00000-of-01024 and so on.
+            with train-00000-of-01024 and so on; or what `register` has added.
         data_dir: where tensorflow-datasets keeps its data; default `$TFDS_DATA_DIR`, else
             `~/tensorflow_datasets`. The others have their path in the name.
         image_size: height and width of the images given out, in pixels; default that of the data,
@@ -77,38 +121,19 @@ def load(
         )
     if cache not in (None, True, False):
         raise ValueError(f"cache: expected True, False or None, received {cache!r}")
+    # Each file of the folder registers the data that it can load.
+    import_folder("tfshed.datasets")
     name = str(name)
+    request = Request(name, data_dir=data_dir, image_size=image_size, cache=cache)
     kind, colon, path = name.partition(":")
-    if colon and kind in PATHS:
-        if not path:
+    if name.endswith(".npz") and f"{kind}:PATH" not in DATASETS:
+        return DATASETS.get("npz:PATH")(dataclasses.replace(request, path=name))
+    if colon and f"{kind}:PATH" in DATASETS:
+        if not path or name == f"{kind}:PATH":
             raise ValueError(f"name: expected {kind}:PATH, received {name!r}")
-        return _of_files(kind, name, path, image_size, cache)
-    if name.endswith(".npz"):
-        return _of_files("npz", name, name, image_size, cache)
-    if name == "digits":
-        from tfshed.datasets.digits import digits_data
-
-        return digits_data(name, image_size)
-    if name.partition("/")[0] in PREPARED:
-        from tfshed.datasets.prepared import load_prepared
-
-        return load_prepared(name, data_dir, image_size, cache)
-    known = ["digits", *PREPARED, *(f"{kind}:PATH" for kind in PATHS)]
-    hint = near_miss(name, known)
-    raise ValueError(f"name: expected one of {', '.join(known)}, received {name!r}.{hint}")
-
-
-def _of_files(
-    kind: str, name: str, path: str, image_size: int | None, cache: bool | None
-) -> ImageData:
-    if kind == "npz":
-        from tfshed.datasets.npz import load_npz
-
-        return load_npz(name, path, image_size)
-    if kind == "folder":
-        from tfshed.datasets.folder import load_folder
-
-        return load_folder(name, path, image_size, cache)
-    from tfshed.datasets.tfrecords import load_tfrecords
-
-    return load_tfrecords(name, path, image_size, cache)
+        return DATASETS.get(f"{kind}:PATH")(dataclasses.replace(request, path=path))
+    base, _, configuration = name.partition("/")
+    if base in _WITH_CONFIGURATIONS:
+        loader = DATASETS.get(base)
+        return loader(dataclasses.replace(request, configuration=configuration))
+    return DATASETS.get(name)(request)

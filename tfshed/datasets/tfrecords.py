@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfshed.datasets.decoding import Decoder
 from tfshed.datasets.image_data import ImageData, Source
 from tfshed.datasets.records import RecordSource
+from tfshed.datasets.registry import Request, register
 
 CLASSES = 1000
 SIZE = 224
@@ -28,9 +29,8 @@ LAYOUT = (
 )
 
 
-def load_tfrecords(
-    name: str, path: str | os.PathLike[str], image_size: int | None, cache: bool | None
-) -> ImageData:
+@register("tfrecords:PATH")
+def load_tfrecords(request: Request) -> ImageData:
     """Data of TFRecord files with the features image/encoded and image/class/label.
 
     Records are counted first, from their headers alone.
@@ -39,7 +39,8 @@ def load_tfrecords(
         FileNotFoundError: the folder or files in it are missing.
         ValueError: a file is cut off, or `cache` is true.
     """
-    root = Path(path).expanduser()
+    name, image_size, cache = request.name, request.image_size, request.cache
+    root = Path(request.path).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"{name}: expected a folder {root}, found none. {LAYOUT}")
     refuse_cache(name, cache)

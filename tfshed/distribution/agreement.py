@@ -13,7 +13,7 @@ import numpy as np
 
 # A process has one such strategy: traced once, not in every `fit`.
 @functools.lru_cache(maxsize=1)
-def everyone(strategy: Any) -> Callable[[list[float]], np.ndarray]:
+def gather_from_workers(strategy: Any) -> Callable[[list[float]], np.ndarray]:
     """A function that all workers call alike: numbers -> (replicas, numbers), what each said."""
     import tensorflow as tf
 

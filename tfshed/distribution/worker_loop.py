@@ -16,7 +16,12 @@ import keras
 import numpy as np
 
 from tfshed.core.backend import to_numpy
-from tfshed.distribution.agreement import Statistics, agreed_overflow, check_alike, everyone
+from tfshed.distribution.agreement import (
+    Statistics,
+    agreed_overflow,
+    check_alike,
+    gather_from_workers,
+)
 from tfshed.distribution.worker_evaluate import build, evaluation_of, per_replica
 
 
@@ -51,7 +56,7 @@ def fit(
     callbacks.on_train_begin()
     # Private: where `keras.callbacks.BackupAndRestore` leaves the epoch to go on with.
     first = getattr(model, "_initial_epoch", None) or initial_epoch
-    ask = everyone(strategy)
+    ask = gather_from_workers(strategy)
     check_alike(
         ask,
         {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tfshed.experiments.recipe import check, recipe, scaled
+from tfshed.experiments.recipe import recipe
+from tfshed.experiments.recipe_check import check
 from tfshed.experiments.run import Run, Settings
+from tfshed.experiments.scaling import scaled
 
 __all__ = ["Run", "Settings", "check", "recipe", "scaled"]

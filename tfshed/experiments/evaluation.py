@@ -13,7 +13,7 @@ import numpy as np
 from tfshed import datasets
 from tfshed.attach.kernels import candidates
 from tfshed.core.backend import to_numpy
-from tfshed.experiments import build as objects
+from tfshed.experiments import from_recipe
 from tfshed.experiments.run import FINAL
 from tfshed.observe.run_directory import SETTINGS
 
@@ -80,7 +80,7 @@ def evaluate(
         )
     net.compile(
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=objects.metrics(found.classes),
+        metrics=from_recipe.metrics(found.classes),
     )
     batches = found.evaluation(batch_size, split=split, fraction=fraction)
     metrics = net.evaluate(batches, verbose=0, return_dict=True)

@@ -9,7 +9,7 @@ import numpy as np
 from tfshed.attach.keras3.optimizer import pruning_optimizer
 from tfshed.attach.kernels import candidates
 from tfshed.core.backend import to_numpy
-from tfshed.experiments.build import schedule
+from tfshed.experiments.from_recipe import schedule
 from tfshed.observe.text_table import text_pairs
 
 
@@ -34,7 +34,7 @@ def results(
         "epochs": run.phase.epochs,
         "steps": run.total_steps,
         "batch_size": run.phase.batch_size,
-        "replicas": run.spread.replicas,
+        "replicas": run.distribution.replicas,
         "parameters": int(run.model.count_params()),
         "kernel_weights": weights,
         "kernel_weights_left": left,

@@ -12,14 +12,17 @@ from typing import Any
 import keras
 
 import tfshed
-from tfshed import datasets, distribution, models
+from tfshed import datasets, models
+from tfshed import distribution as distributed
 from tfshed.attach.keras3.callbacks import ensure_pruning
-from tfshed.experiments import build as objects
+from tfshed.experiments import from_recipe
 from tfshed.experiments.checkpoints import Checkpoint, Checkpoints
-from tfshed.experiments.recipe import PHASES, check, scaled
+from tfshed.experiments.model_state import restore
+from tfshed.experiments.recipe import PHASES
+from tfshed.experiments.recipe_check import check
 from tfshed.experiments.results import results, results_table
-from tfshed.experiments.saving import SaveCheckpoints
-from tfshed.experiments.state import restore
+from tfshed.experiments.save_checkpoints import SaveCheckpoints
+from tfshed.experiments.scaling import scaled
 from tfshed.observe.csv_table import replace_file
 from tfshed.observe.progress import Progress
 from tfshed.observe.run_directory import RunDirectory
@@ -68,7 +71,7 @@ class Settings:
             raise ValueError("workdir: expected a folder, received an empty name")
         check(self.config)
         # Fails here and not after the data have been read.
-        objects.granularity(self.config.prune.granularity)
+        from_recipe.granularity(self.config.prune.granularity)
         if self.phase == "prune" and not self.config.initial_weights:
             raise ValueError(
                 "config.initial_weights: pruning starts from trained weights; expected a run "
@@ -94,7 +97,7 @@ class Run:
 
     Args:
         settings: what to run.
-        spread: from `tfshed.distribution.setup`; default one device.
+        distribution: from `tfshed.distribution.setup`; default one device.
 
     Raises:
         ValueError, FileNotFoundError: from data, model or recipe, before anything is written.
@@ -111,9 +114,9 @@ class Run:
         (3, ['model.keras'])
     """
 
-    def __init__(self, settings: Settings, spread: Any = None):
+    def __init__(self, settings: Settings, distribution: Any = None):
         self.settings = settings
-        self.spread = distribution.setup("one_device") if spread is None else spread
+        self.distribution = distribution or distributed.setup("one_device")
         self.config = scaled(settings.config)
         self.phase = self.config[settings.phase]
         self.prunes = settings.phase == "prune"
@@ -130,7 +133,7 @@ class Run:
         self.model = self._model()
 
     def _check_batch(self) -> None:
-        batch, replicas = self.phase.batch_size, self.spread.replicas
+        batch, replicas = self.phase.batch_size, self.distribution.replicas
         if batch % replicas:
             raise ValueError(
                 f"config.{self.settings.phase}.batch_size: expected a multiple of the {replicas} "
@@ -145,25 +148,26 @@ class Run:
 
     def _model(self) -> Any:
         phase, given = self.phase, self.config.model
-        with self.spread.scope():
-            self.metrics = objects.metrics(self.data.classes)
+        with self.distribution.scope():
+            self.metrics = from_recipe.metrics(self.data.classes)
             model = models.build(
                 given.name,
                 input_shape=self.data.image_shape,
                 classes=self.data.classes,
                 weight_decay=phase.weight_decay,
+                decay_on=phase.decay_on,
                 preprocessing=given.preprocessing,
                 seed=self.settings.seed,
                 weights=weights_file(self.config.initial_weights),
                 **given.options,
             )
             if self.prunes:
-                model = objects.pruned(model, phase, self.steps_per_epoch, self.settings.seed)
+                model = from_recipe.pruned(model, phase, self.steps_per_epoch, self.settings.seed)
             model.compile(
-                optimizer=objects.optimizer(phase, self.steps_per_epoch),
-                loss=objects.loss(phase),
+                optimizer=from_recipe.optimizer(phase, self.steps_per_epoch),
+                loss=from_recipe.loss(phase),
                 metrics=self.metrics,
-                jit_compile=objects.jit_compile(phase, model, self.spread.replicas),
+                jit_compile=from_recipe.jit_compile(phase, model, self.distribution.replicas),
                 steps_per_execution=phase.steps_per_execution,
             )
             if self.prunes:
@@ -180,7 +184,7 @@ class Run:
             start_step=start_step,
             augmentation=self.config.data.augmentation,
             fraction=self.config.data.fraction,
-            shard=self.spread.shard,
+            shard=self.distribution.shard,
         )
 
     def eval_data(self) -> Any:
@@ -189,13 +193,13 @@ class Run:
         return self.data.evaluation(
             given.eval_batch_size or self.phase.batch_size,
             split=given.eval_split,
-            shard=self.spread.shard,
+            shard=self.distribution.shard,
             fraction=given.eval_fraction,
         )
 
     def evaluate(self) -> dict[str, float]:
         """Metrics on the evaluation split."""
-        return distribution.evaluate(self.model, self.eval_data())
+        return distributed.evaluate(self.model, self.eval_data())
 
     def run(self, print_fn: Callable[[str], None] = print) -> dict[str, Any]:
         """Runs to the end, from the last checkpoint if there is one; returns the results.
@@ -208,7 +212,7 @@ class Run:
         TensorBoard's files, plots, `model.keras` (plain layers with exact zeros), `results.json`,
         `results.txt`.
         """
-        folder = self._folder() if self.spread.is_chief else None
+        folder = self._folder() if self.distribution.is_chief else None
         if (self.path / RESULTS).is_file():
             found: dict[str, Any] = json.loads((self.path / RESULTS).read_text())
             print_fn(f"{self.path}: this run is finished.\n\n{results_table(found)}")
@@ -218,10 +222,10 @@ class Run:
         start = 0 if newest is None else newest.info["step"]
         if newest is not None:
             print_fn(f"Going on from step {start} of {self.total_steps}.")
-            with self.spread.scope():
+            with self.distribution.scope():
                 restore(self.model, newest.arrays, self.metrics)
         before = folder.read_json(BEFORE) if folder is not None else None
-        if self.prunes and start == 0 and (before is None or self.spread.worker_count > 1):
+        if self.prunes and start == 0 and (before is None or self.distribution.worker_count > 1):
             before = self.evaluate()
             if folder is not None:
                 folder.write_json(BEFORE, before)
@@ -249,7 +253,7 @@ class Run:
 
     def _fit(self, start: int, newest: Checkpoint | None, checkpoints: Checkpoints) -> None:
         epoch, offset = divmod(start, self.steps_per_epoch)
-        chief = self.spread.is_chief
+        chief = self.distribution.is_chief
         callbacks: list[Any] = [tfshed.UpdatePruningStep()] if self.prunes else []
         callbacks.append(
             tfshed.KeepRatio(
@@ -280,7 +284,7 @@ class Run:
                 # What is left of the epoch that was broken off.
                 rest = self.steps_per_epoch - offset
                 first, data = data.take(rest), data.skip(rest)
-                distribution.fit(
+                distributed.fit(
                     self.model,
                     first,
                     epochs=epoch + 1,
@@ -290,7 +294,7 @@ class Run:
                 )
                 epoch += 1
             if epoch < self.phase.epochs:
-                distribution.fit(
+                distributed.fit(
                     self.model,
                     data,
                     epochs=self.phase.epochs,
@@ -309,7 +313,7 @@ class Run:
         plain = tfshed.strip_pruning(self.model) if self.prunes else self.model
         # Without the compiled loss and optimizer, of which a user of the net needs nothing.
         plain = keras.Model(plain.inputs, plain.outputs, name=plain.name)
-        if self.spread.is_chief:
+        if self.distribution.is_chief:
             replace_file(self.path / FINAL, plain.save)
 
 

@@ -26,6 +26,7 @@ def build(
     input_shape: Sequence[int],
     classes: int,
     weight_decay: float = 0.0,
+    decay_on: str = "kernels",
     preprocessing: str | Pair | None = None,
     seed: int | None = None,
     weights: str | os.PathLike[str] | None = None,
@@ -52,9 +53,10 @@ def build(
             more (inception_v3: 75x75) of 3 channels, or of 1 with another preprocessing than
             "imagenet"; the others any size.
         classes: number of logits.
-        weight_decay: d >= 0; d * w is added to the gradient of the loss, by `L2(d / 2)` on every
-            convolutional and dense kernel. Not on biases and normalisation, nor on depthwise
-            kernels, which have few weights each (Howard et al. 2017, section 3.2).
+        weight_decay: d >= 0; d * w is added to the gradient of the loss, by `L2(d / 2)`.
+        decay_on: "kernels", every convolutional and dense kernel: not biases and normalisation, nor
+            depthwise kernels, which have few weights each (Howard et al. 2017, section 3.2). Or
+            "all", every trainable variable, as the code of Renda et al. 2020 has it.
         preprocessing: "none" (a cast), "unit" (x / 255), "standardize" (each image by itself:
             (x - mean) / max(deviation, 1 / sqrt(n)) over its n numbers), "imagenet" (what the
             network of keras.applications expects), or (means, deviations) with a number for each
@@ -89,6 +91,8 @@ def build(
     decay = check_number("weight_decay", weight_decay)
     if decay < 0:
         raise ValueError(f"expected weight_decay to be >= 0, received {weight_decay!r}")
+    if decay_on not in ("kernels", "all"):
+        raise ValueError(f'decay_on: expected "kernels" or "all", received {decay_on!r}')
     how = network.preprocessing if preprocessing is None else preprocessing
     how = checked(how, shape[2], network.mode, name)
     seed = None if seed is None else check_whole("seed", seed, 0)
@@ -100,7 +104,7 @@ def build(
         image = keras.Input(shape, dtype="uint8", name="image")
         model = graft(core, image, preprocess(image, how), name)
     if decay:
-        _decay(model, decay)
+        (_decay_all if decay_on == "all" else _decay_kernels)(model, decay)
     if reference is not None:
         copy_imagenet(reference, model)
     elif path is not None:
@@ -144,7 +148,7 @@ def _seeded(seed: int | None) -> Iterator[None]:
             random.setstate(state)
 
 
-def _decay(model: Any, rate: float) -> None:
+def _decay_kernels(model: Any, rate: float) -> None:
     for layer in model._flatten_layers():
         if not isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
             continue
@@ -154,3 +158,13 @@ def _decay(model: Any, rate: float) -> None:
         # On the layer for its copies, on the variable for this model.
         layer.kernel_regularizer = keras.regularizers.L2(rate / 2)
         layer.kernel.regularizer = layer.kernel_regularizer
+
+
+def _decay_all(model: Any, rate: float) -> None:
+    for layer in model.layers:
+        for variable in layer.trainable_variables:
+            variable.regularizer = keras.regularizers.L2(rate / 2)
+            # What a copy of the layer, and a saved model, will have.
+            argument = f"{variable.name}_regularizer"
+            if hasattr(layer, argument):
+                setattr(layer, argument, variable.regularizer)

@@ -7,7 +7,10 @@ from typing import Any
 
 import keras
 
+from tfshed.models.registry import register
 
+
+@register("lenet_300_100", preprocessing="unit")
 def lenet_300_100(input_shape: Sequence[int], classes: int) -> Any:
     """Builds two hidden layers of 300 and 100 ReLU units on all pixels; it ends in logits.
 

@@ -1,18 +1,17 @@
-"""Which networks there are by name, and what each of them can be built with."""
+"""Which networks there are by name, what each of them can be built with, and how more are added."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import functools
 from collections.abc import Callable
 from typing import Any
 
-import keras
+from tfshed.core.import_folder import import_folder
+from tfshed.core.near_miss import near_miss
+from tfshed.core.registry import Registry
 
-from tfshed.models.lenet import lenet_300_100
-from tfshed.models.resnet import resnet
-from tfshed.models.vgg import vgg_bn
+Maker = Callable[..., Any]
+NETWORKS: Registry[Maker] = Registry("name")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,12 +23,12 @@ class Network:
         options: names of what else `make` takes.
         preprocessing: the default.
         mode: what `preprocess_input` of keras.applications does; None for other networks.
-        least: the smallest height and width.
-        size: height and width of the images that ImageNet's weights were trained on.
+        least: the smallest height and width, in pixels.
+        size: height and width of the images that ImageNet's weights were trained on, in pixels.
         fixed_head: whether the shapes of its last layers depend on the size of images.
     """
 
-    make: Callable[..., Any]
+    make: Maker
     options: tuple[str, ...] = ()
     preprocessing: str = "standardize"
     mode: str | None = None
@@ -38,47 +37,49 @@ class Network:
     fixed_head: bool = False
 
 
-def _application(function: str, mode: str, options: tuple[str, ...] = (), **more: Any) -> Network:
-    def make(
-        input_shape: tuple[int, ...],
-        classes: int,
-        weights: str | None = None,
-        include_top: bool = True,
-        **options: Any,
-    ) -> Any:
-        return getattr(keras.applications, function)(
-            input_shape=input_shape,
-            classes=classes,
-            weights=weights,
-            include_top=include_top,
-            classifier_activation=None,
-            **options,
-        )
-
-    return Network(make, options, "imagenet", mode, **{"least": 32, **more})
+_DETAILS: dict[str, Network] = {}
 
 
-_BATCH_NORM = ("width", "bn_momentum", "bn_epsilon")
-_MOBILE = ("alpha", "minimalistic", "dropout_rate")
+def register(
+    name: str,
+    *,
+    options: tuple[str, ...] = (),
+    preprocessing: str = "standardize",
+    mode: str | None = None,
+    least: int = 1,
+    size: int = 224,
+    fixed_head: bool = False,
+) -> Callable[[Maker], Maker]:
+    """A decorator that adds a network under a name.
 
-NETWORKS: dict[str, Network] = {
-    **{
-        f"resnet{depth}": Network(functools.partial(resnet, depth), (*_BATCH_NORM, "shortcut"))
-        for depth in (8, 20, 32, 56, 110)
-    },
-    **{
-        f"vgg{depth}_bn": Network(functools.partial(vgg_bn, depth), _BATCH_NORM)
-        for depth in (16, 19)
-    },
-    "lenet_300_100": Network(lenet_300_100, preprocessing="unit"),
-    "resnet50": _application("ResNet50", "caffe"),
-    "vgg16": _application("VGG16", "caffe", fixed_head=True),
-    "inception_v3": _application("InceptionV3", "tf", least=75, size=299),
-    "efficientnet_b0": _application("EfficientNetB0", "torch"),
-    "mobilenet_v3_large": _application("MobileNetV3Large", "tf", _MOBILE),
-    "mobilenet_v3_small": _application("MobileNetV3Small", "tf", _MOBILE),
-    "convnext_tiny": _application("ConvNeXtTiny", "torch"),
-}
+    `build`, recipes and the command line find it there. A file in `tfshed/models/` needs no other
+    change anywhere; code outside of the package has to be imported before the name is used, which a
+    recipe does that defines its network itself.
+
+    Args:
+        name: of the network.
+        options, preprocessing, mode, least, size, fixed_head: see `Network`.
+
+    Raises:
+        ValueError: the name is taken, or empty.
+
+    >>> import keras
+    >>> from tfshed import models
+    >>> @models.register("linear", options=("use_bias",))
+    ... def linear(input_shape, classes, use_bias=True):
+    ...     image = keras.Input(input_shape)
+    ...     x = keras.layers.Flatten()(image)
+    ...     return keras.Model(image, keras.layers.Dense(classes, use_bias=use_bias)(x))
+    >>> models.build("linear", input_shape=(4, 4, 1), classes=3, use_bias=False).count_params()
+    48
+    """
+
+    def enter(make: Maker) -> Maker:
+        NETWORKS.register(name)(make)
+        _DETAILS[name] = Network(make, options, preprocessing, mode, least, size, fixed_head)
+        return make
+
+    return enter
 
 
 def names() -> tuple[str, ...]:
@@ -88,6 +89,7 @@ def names() -> tuple[str, ...]:
     >>> "resnet20" in models.names()
     True
     """
+    import_folder("tfshed.models")
     return tuple(NETWORKS)
 
 
@@ -95,19 +97,15 @@ def find(name: Any, options: dict[str, Any]) -> Network:
     """The network of that name.
 
     Raises:
-        ValueError: unknown name; the nearest ones are in the message.
+        ValueError: unknown name; the known ones and the nearest are in the message.
         TypeError: an option it does not take.
     """
-    if name not in NETWORKS:
-        near = difflib.get_close_matches(str(name), NETWORKS, n=3)
-        hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-        raise ValueError(
-            f"name: expected a network's name, received {name!r}. {hint}There are: "
-            f"{', '.join(NETWORKS)}."
-        )
-    network = NETWORKS[name]
+    import_folder("tfshed.models")
+    NETWORKS.get(name)
+    network = _DETAILS[name]
     unknown = sorted(set(options) - set(network.options))
     if unknown:
         takes = ", ".join(network.options) or "none"
-        raise TypeError(f"{name}: unknown option {', '.join(unknown)}. Its options: {takes}.")
+        hint = near_miss(unknown[0], network.options)
+        raise TypeError(f"{name}: unknown option {', '.join(unknown)}. Its options: {takes}.{hint}")
     return network

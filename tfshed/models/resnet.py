@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Literal
+
+from tfshed.models.registry import register
 
 Shortcut = Literal["A", "B"]
 
@@ -248,3 +251,9 @@ def _zero_padded(x: Any, filters: int, strides: int, name: str) -> Any:
         data_format="channels_first",
         name=f"{name}_pad",
     )(x)
+
+
+for _depth in (8, 20, 32, 56, 110):
+    register(f"resnet{_depth}", options=("width", "bn_momentum", "bn_epsilon", "shortcut"))(
+        functools.partial(resnet, _depth)
+    )

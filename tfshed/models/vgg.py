@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from tfshed.core.arguments import check_whole
+from tfshed.models.registry import register
 
 # Convolutions of each stage. Stage i has width * GROWTH[i] filters.
 STAGES = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -74,3 +76,9 @@ def vgg_bn(
             x = keras.layers.ReLU(name=name.format("relu"))(x)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     return keras.Model(inputs, keras.layers.Dense(classes, name="logits")(x))
+
+
+for _depth in STAGES:
+    register(f"vgg{_depth}_bn", options=("width", "bn_momentum", "bn_epsilon"))(
+        functools.partial(vgg_bn, _depth)
+    )

@@ -14,7 +14,7 @@ SHUFFLE, AUGMENT = 0, 1
 
 
 @dataclass(frozen=True)
-class Run:
+class ReadingPlan:
     """What one worker reads in a whole run of training.
 
     Attributes:
@@ -75,11 +75,11 @@ def epoch_key(seed: int, epoch: Any) -> tf.Tensor:
     )
 
 
-def shuffled_batches(run: Run, examples: np.ndarray) -> tf.data.Dataset:
+def shuffled_batches(plan: ReadingPlan, examples: np.ndarray) -> tf.data.Dataset:
     """The batches of a run over examples that can be read in any order.
 
     Args:
-        run: what to read.
+        plan: what to read.
         examples: int64 numbers of the examples that take part.
 
     Returns:
@@ -87,23 +87,23 @@ def shuffled_batches(run: Run, examples: np.ndarray) -> tf.data.Dataset:
         workers have the batches that one worker would have: each takes its slice of every batch.
     """
     ids = tf.constant(examples, tf.int64)
-    index = run.shard[0]
+    index = plan.shard[0]
 
     def epoch(number: Any, done: Any) -> tf.data.Dataset:
-        seed = epoch_seed(run.seed, number, SHUFFLE)
-        order = tf.random.experimental.stateless_shuffle(ids, seed)[: run.steps * run.batch]
-        mine = tf.reshape(order, [run.steps, run.shard[1], run.local])[:, index]
-        key = epoch_key(run.seed, number)
-        steps = tf.data.Dataset.range(run.steps).skip(done)
+        seed = epoch_seed(plan.seed, number, SHUFFLE)
+        order = tf.random.experimental.stateless_shuffle(ids, seed)[: plan.steps * plan.batch]
+        mine = tf.reshape(order, [plan.steps, plan.shard[1], plan.local])[:, index]
+        key = epoch_key(plan.seed, number)
+        steps = tf.data.Dataset.range(plan.steps).skip(done)
         return steps.map(lambda step: (key, step, mine[step]))
 
-    return run.epochs_left(epoch)
+    return plan.epochs_left(epoch)
 
 
-def positions(run: Run, step: Any) -> tf.Tensor:
+def positions(plan: ReadingPlan, step: Any) -> tf.Tensor:
     """Where the local examples of a batch stand in their epoch, over all workers."""
-    start = step * run.batch + run.shard[0] * run.local
-    return start + tf.range(run.local, dtype=tf.int64)
+    start = step * plan.batch + plan.shard[0] * plan.local
+    return start + tf.range(plan.local, dtype=tf.int64)
 
 
 def part(size: int, shard: tuple[int, int]) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,35 @@ from tfshed.datasets.arrays import IN_MEMORY, ArraySource, read_all
 from tfshed.datasets.decoding import Decoder
 from tfshed.datasets.image_data import ImageData, Source
 from tfshed.datasets.records import RecordSource
-from tfshed.datasets.registry import PREPARED
+from tfshed.datasets.registry import Request, register
 from tfshed.datasets.tfrecords import refuse_cache
 
 DEFAULT_DIR = "~/tensorflow_datasets"
 SIZE = 224
 
 
-def load_prepared(
-    name: str, data_dir: str | os.PathLike[str] | None, image_size: int | None, cache: bool | None
-) -> ImageData:
+@dataclass(frozen=True)
+class Builder:
+    """A data set of tensorflow-datasets: its splits (`train` is None where there is none) and the
+    configuration that is meant if none is given."""
+
+    train: str | None
+    evaluation: str
+    configuration: str = ""
+
+
+BUILDERS = {
+    "imagenet2012": Builder("train", "validation"),
+    "imagenet_v2": Builder(None, "test", "matched-frequency"),
+    "imagenette": Builder("train", "validation", "full-size-v2"),
+    "cifar10": Builder("train", "test"),
+    "cifar100": Builder("train", "test"),
+    "mnist": Builder("train", "test"),
+    "fashion_mnist": Builder("train", "test"),
+}
+
+
+def load_prepared(request: Request) -> ImageData:
     """Data that `tfds build` has written, read from its files; nothing is downloaded.
 
     Raises:
@@ -32,9 +52,11 @@ def load_prepared(
     """
     import tensorflow_datasets as tfds
 
-    base, _, config = name.partition("/")
-    kind = PREPARED[base]
-    folder = _find(base, config or kind.config, data_dir)
+    name, data_dir = request.name, request.data_dir
+    image_size, cache = request.image_size, request.cache
+    base = name.partition("/")[0]
+    builder = BUILDERS[base]
+    folder = _find(base, request.configuration or builder.configuration, data_dir)
     info = tfds.builder_from_directory(folder).info
     written = info.file_format
     if written is not None and written.value != "tfrecord":
@@ -47,7 +69,7 @@ def load_prepared(
         raise ValueError(
             f"{folder}: expected the features image and label, found {', '.join(features)}."
         )
-    names = [split for split in (kind.train, kind.evaluation) if split]
+    names = [split for split in (builder.train, builder.evaluation) if split]
     missing = [split for split in names if split not in info.splits]
     if missing:
         raise ValueError(
@@ -81,7 +103,11 @@ def load_prepared(
         sources[split] = stream
         if held:
             sources[split] = ArraySource(count, functools.partial(read_all, stream, stored), shape)
-    return ImageData(name, classes, shape, sources, kind.train, kind.evaluation)
+    return ImageData(name, classes, shape, sources, builder.train, builder.evaluation)
+
+
+for _name in BUILDERS:
+    register(_name, configurations=True)(load_prepared)
 
 
 def _where(data_dir: str | os.PathLike[str] | None) -> Path:

@@ -1,4 +1,4 @@
-"""tfshed.experiments.state: all of a model, or an error that changes nothing."""
+"""tfshed.experiments.model_state: all of a model, or an error that changes nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfshed.experiments.state import capture, restore
+from tfshed.experiments.model_state import capture, restore
 
 
 def compiled(units=3):

@@ -6,14 +6,21 @@ import re
 from typing import Any
 
 import keras
-from keras import ops
 
 import tfshed
 from tfshed import learning_rates
+from tfshed.attach.policies import candidates
+from tfshed.experiments.smoothed_crossentropy import SmoothedCrossentropy
+
+# Steps are int32 on every backend.
+MOST_STEPS = 2**31 - 1
 
 
 def learning_rate(phase: Any, steps_per_epoch: int) -> Any:
     """The learning-rate schedule of a phase, values scaled with the batch where it says so.
+
+    Raises:
+        ValueError: naming the field, what was expected and what came.
 
     Example:
         >>> from tfshed.experiments import recipe
@@ -23,23 +30,36 @@ def learning_rate(phase: Any, steps_per_epoch: int) -> Any:
     """
     given = phase.learning_rate
     factor = 1.0 if given.base_batch_size is None else phase.batch_size / given.base_batch_size
-    values = [factor * value for value in given.rates]
-    if given.schedule == "multistep":
-        return learning_rates.MultiStep(
-            values, given.milestones, steps_per_epoch, given.warmup_epochs
+    for epochs in (phase.epochs, given.cycle, given.warmup_epochs, *given.milestones):
+        in_steps(epochs, steps_per_epoch)
+    rate = learning_rates.find(given.schedule, "config.learning_rate.schedule")(
+        learning_rates.RateSettings(
+            values=tuple(factor * value for value in given.rates),
+            milestones=tuple(given.milestones),
+            cycle=given.cycle,
+            final=factor * given.final,
+            epochs=phase.epochs,
+            steps_per_epoch=steps_per_epoch,
+            options=given.options.to_dict(),
         )
-    if given.schedule == "cyclic":
-        return learning_rates.CyclicStep(values, given.milestones, given.cycle, steps_per_epoch)
-    warmup = round(given.warmup_epochs * steps_per_epoch)
-    if given.schedule == "constant":
-        return learning_rates.MultiStep(values[:1], [], steps_per_epoch, given.warmup_epochs)
-    total = phase.epochs * steps_per_epoch
-    return keras.optimizers.schedules.CosineDecay(
-        0.0 if warmup else values[0],
-        max(1, total - warmup),
-        warmup_target=values[0] if warmup else None,
-        warmup_steps=warmup,
     )
+    warmup = in_steps(given.warmup_epochs, steps_per_epoch)
+    return learning_rates.Warmup(rate, warmup) if warmup else rate
+
+
+def in_steps(epochs: float, steps_per_epoch: int) -> int:
+    """A time in epochs as a number of steps.
+
+    Raises:
+        ValueError: more steps than int32, which counts them on every backend, can hold.
+    """
+    steps = round(epochs * steps_per_epoch)
+    if steps > MOST_STEPS:
+        raise ValueError(
+            f"expected a time of at most {MOST_STEPS:,} steps, received {epochs:g} epochs of "
+            f"{steps_per_epoch:,} steps"
+        )
+    return steps
 
 
 def optimizer(phase: Any, steps_per_epoch: int) -> Any:
@@ -60,42 +80,6 @@ def optimizer(phase: Any, steps_per_epoch: int) -> Any:
         "rmsprop": keras.optimizers.RMSprop,
     }
     return kinds[phase.optimizer](**options)
-
-
-@keras.saving.register_keras_serializable(package="tfshed")
-class SmoothedCrossentropy(keras.losses.Loss):
-    """Crossentropy of logits with integer labels and label smoothing.
-
-    With a = label_smoothing and k classes, the target of the true class is 1 - a + a / k and of the
-    others a / k, as `keras.losses.CategoricalCrossentropy` has it for one-hot labels. Szegedy et
-    al. 2016, "Rethinking the Inception Architecture for Computer Vision", section 7.
-
-    Example:
-        >>> loss = SmoothedCrossentropy(0.1)
-        >>> round(float(loss([1], [[0.0, 2.0]])), 4)
-        0.2269
-    """
-
-    def __init__(
-        self,
-        label_smoothing: float = 0.0,
-        name: str = "smoothed_crossentropy",
-        reduction: str = "sum_over_batch_size",
-        dtype: Any = None,
-    ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.label_smoothing = label_smoothing
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        # [batch] or [batch, 1], as Keras hands it over.
-        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
-        log_p = ops.log_softmax(y_pred, axis=-1)
-        picked = ops.take_along_axis(log_p, labels[:, None], axis=-1)[:, 0]
-        a = self.label_smoothing
-        return -(1.0 - a) * picked - a * ops.mean(log_p, axis=-1)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 
 def loss(phase: Any) -> Any:
@@ -130,8 +114,13 @@ def jit_compile(phase: Any, model: Any, replicas: int) -> Any:
     return "auto"
 
 
-def schedule(prune: Any, steps_per_epoch: int) -> Any:
+def schedule(prune: Any, steps_per_epoch: int, sparsity: float | None = None) -> Any:
     """The pruning schedule of a recipe; its epochs in steps.
+
+    Args:
+        prune: the phase.
+        steps_per_epoch: optimizer updates in an epoch.
+        sparsity: where it ends; default that of the recipe.
 
     Example:
         >>> from tfshed.experiments import recipe
@@ -139,22 +128,25 @@ def schedule(prune: Any, steps_per_epoch: int) -> Any:
         >>> round(found.keep_ratio(10009), 3), round(found.keep_ratio(3 * 10009), 3)
         (0.759, 0.463)
     """
-    step = lambda epochs: round(epochs * steps_per_epoch)  # noqa: E731
-    begin = step(prune.begin)
-    end = step(prune.epochs if prune.end is None else prune.end)
+    final = prune.sparsity if sparsity is None else sparsity
+    begin = in_steps(prune.begin, steps_per_epoch)
+    end = in_steps(prune.epochs if prune.end is None else prune.end, steps_per_epoch)
+    frequency = prune.frequency
+    if prune.frequency_epochs is not None:
+        frequency = max(1, in_steps(prune.frequency_epochs, steps_per_epoch))
     if prune.schedule == "one_shot":
-        return tfshed.OneShot(prune.sparsity, step=begin)
+        return tfshed.OneShot(final, step=begin)
     if prune.schedule == "iterative":
-        rounds = max(1, step(prune.round_epochs))
-        return tfshed.Iterative(prune.sparsity, rounds, begin, prune.keep_per_round)
+        rounds = max(1, in_steps(prune.round_epochs, steps_per_epoch))
+        return tfshed.Iterative(final, rounds, begin, prune.keep_per_round)
     if prune.schedule == "constant":
-        return tfshed.ConstantSparsity(prune.sparsity, begin, end, prune.frequency)
+        return tfshed.ConstantSparsity(final, begin, end, frequency)
     common = {
-        "final_sparsity": prune.sparsity,
-        "initial_sparsity": prune.initial_sparsity,
+        "final_sparsity": final,
+        "initial_sparsity": min(prune.initial_sparsity, final),
         "begin_step": begin,
         "end_step": end,
-        "frequency": prune.frequency,
+        "frequency": frequency,
     }
     if prune.schedule == "linear":
         return tfshed.LinearDecay(**common)
@@ -204,18 +196,49 @@ def granularity(text: str) -> Any:
 
 
 def pruned(model: Any, prune: Any, steps_per_epoch: int, seed: int) -> Any:
-    """The model declared to be pruned as a recipe says."""
-    decay = tfshed.SelectiveWeightDecay(prune.selective_decay) if prune.selective_decay else None
+    """The model declared to be pruned as a recipe says.
+
+    Kernels that `sparsity_by_layer` names are declared first, one declaration for each of its
+    rules: the scope "global" then means all kernels of one rule. The first rule that matches a
+    kernel counts. The others are declared together with `sparsity`.
+    """
+    taken: list[str] = []
+    for pattern, sparsity in prune.sparsity_by_layer:
+        if sparsity:
+            rules = [*((p, False) for p in taken), (pattern, True), (".*", False)]
+            model = _declared(model, prune, sparsity, steps_per_epoch, seed, rules)
+        taken.append(pattern)
+    if not taken:
+        return _declared(model, prune, prune.sparsity, steps_per_epoch, seed, prune.select)
+    paths = [candidate.kernel.path for candidate in candidates(model)]
+    if all(any(re.search(pattern, path) for pattern in taken) for path in paths):
+        return model
+    rules = [(p, False) for p in taken]
+    if prune.select is not None:
+        rules += [(prune.select, True), (".*", False)]
+    return _declared(model, prune, prune.sparsity, steps_per_epoch, seed, rules)
+
+
+def _declared(
+    model: Any, prune: Any, sparsity: float, steps_per_epoch: int, seed: int, select: Any
+) -> Any:
+    decay = None
+    if prune.selective_decay:
+        decay = tfshed.SelectiveWeightDecay(
+            prune.selective_decay, threshold=prune.selective_decay_threshold
+        )
     return tfshed.prune_low_magnitude(
         model,
-        schedule(prune, steps_per_epoch),
+        schedule(prune, steps_per_epoch, sparsity),
         scope=prune.scope,
         criterion=prune.criterion,
         granularity=granularity(prune.granularity),
         threshold=prune.threshold,
         grow_threshold=prune.grow_threshold,
+        shed_every=prune.shed_every,
         monotone=prune.monotone,
-        select=prune.select,
+        select=select,
         seed=seed,
         weight_decay=decay,
+        collapse_guard=prune.collapse_guard,
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from tfshed.attach.keras3.optimizer import pruning_optimizer
 from tfshed.core.backend import to_numpy
-from tfshed.experiments.build import schedule
+from tfshed.experiments.from_recipe import schedule
 from tfshed.experiments.results import run_updates
 from tfshed.experiments.run import Run, Settings
 from tfshed.observe.text_table import text_pairs
@@ -48,7 +48,7 @@ def _facts(run: Run) -> dict[str, str]:
         + (f", {run.config.data.fraction:.3g} of them" if run.config.data.fraction < 1 else ""),
         "evaluated on": f"{split}, {data.examples[split]:,} examples",
         "images": f"{data.image_shape}, augmentation {run.config.data.augmentation}",
-        "batch": f"{run.phase.batch_size} in all, {run.spread.replicas} replica(s)",
+        "batch": f"{run.phase.batch_size} in all, {run.distribution.replicas} replica(s)",
         "steps": f"{run.phase.epochs} epochs of {run.steps_per_epoch} = {run.total_steps:,}",
         "precision": run.settings.precision,
         "backend": keras.backend.backend(),
@@ -80,7 +80,7 @@ def _times(run: Run, seconds: tuple[float, float]) -> dict[str, str]:
         "whole run": _long(step * run.total_steps),
     }
     if run.prunes:
-        plain = Run(_without_pruning(run.settings, run.phase), run.spread)
+        plain = Run(_without_pruning(run.settings, run.phase), run.distribution)
         _, alone = time_steps(plain.model, plain.train_data())
         found["pruned step / the same not pruned"] = f"{step / alone:.2f}"
     return found

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tfshed.experiments.checkpoints import Checkpoints
-from tfshed.experiments.state import capture, restore
+from tfshed.experiments.model_state import capture, restore
 
 
 class SaveCheckpoints(keras.callbacks.Callback):

@@ -1,0 +1,23 @@
+"""Learning rates of the papers, on epochs counted in steps; each a Keras schedule.
+
+Give one to an optimizer as its `learning_rate`. Recipes find them by name, see `register`.
+"""
+
+from __future__ import annotations
+
+from tfshed.learning_rates.cyclic_step import CyclicStep, cyclic
+from tfshed.learning_rates.multi_step import MultiStep, three_step
+from tfshed.learning_rates.registry import LEARNING_RATES, RateSettings, find, register
+from tfshed.learning_rates.warmup import Warmup
+
+__all__ = [
+    "LEARNING_RATES",
+    "CyclicStep",
+    "MultiStep",
+    "RateSettings",
+    "Warmup",
+    "cyclic",
+    "find",
+    "register",
+    "three_step",
+]
