@@ -9,7 +9,7 @@ import keras
 
 import tfshed
 from tfshed import learning_rates
-from tfshed.attach.policies import candidates
+from tfshed.attach.kernels import candidates
 from tfshed.experiments.smoothed_crossentropy import SmoothedCrossentropy
 
 # Steps are int32 on every backend.

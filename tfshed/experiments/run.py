@@ -20,6 +20,7 @@ from tfshed.experiments.checkpoints import Checkpoint, Checkpoints
 from tfshed.experiments.model_state import restore
 from tfshed.experiments.recipe import PHASES
 from tfshed.experiments.recipe_check import check
+from tfshed.experiments.recorded import comparable
 from tfshed.experiments.results import results, results_table
 from tfshed.experiments.save_checkpoints import SaveCheckpoints
 from tfshed.experiments.scaling import scaled
@@ -243,7 +244,7 @@ class Run:
         return found
 
     def _folder(self) -> RunDirectory:
-        folder = RunDirectory(self.path, self.settings.recorded)
+        folder = RunDirectory(self.path, comparable(self.path, self.settings.recorded))
         if folder.resumed and not self.settings.resume:
             raise ValueError(
                 f"{self.path}: expected a new folder with resume=False, received one with a run. "

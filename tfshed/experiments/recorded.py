@@ -1,0 +1,65 @@
+"""What a run's folder recorded, compared with what is asked for now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tfshed.experiments.recipe import recipe
+from tfshed.observe.run_directory import SETTINGS
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file of a run holds; None if it is not there.
+
+    Raises:
+        ValueError: it cannot be read; says what to do.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"{path}: expected a JSON file of an earlier run, and it cannot be read ({error}). Put "
+            "back a good copy, or give another workdir."
+        ) from error
+
+
+def comparable(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    """`wanted` without what an older version did not record in this folder.
+
+    Fields that were added to the recipe since are left out where they have their default, which is
+    what the older version did.
+    """
+    found = read_json(folder / SETTINGS)
+    if found is None:
+        return wanted
+    try:
+        before = found["settings"]
+        config = _without_new(wanted["config"], before["config"], recipe().to_dict())
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{folder / SETTINGS}: expected the settings of a run, received a file without them. "
+            "Put back a good copy, or give another workdir."
+        ) from error
+    kept = {name: value for name, value in wanted.items() if name in before or name != "data"}
+    return {**kept, "config": config}
+
+
+def _without_new(
+    wanted: Mapping[str, Any], before: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The fields of `wanted` that are in `before` or differ from their default."""
+    kept = {}
+    for name, value in wanted.items():
+        default = defaults.get(name)
+        if isinstance(value, Mapping) and isinstance(default, Mapping):
+            inside = _without_new(value, before.get(name, {}), default)
+            if inside or name in before:
+                kept[name] = inside
+        elif name in before or name not in defaults or value != default:
+            kept[name] = value
+    return kept
