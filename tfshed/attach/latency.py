@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 from keras import layers as L
-from keras.src.models.functional import Functional
 
+from tfshed.attach.keras3.private import graph_of, is_functional, nodes_of
 from tfshed.attach.policies import PruningPolicy
 from tfshed.attach.which_keras import is_tf_keras
 
@@ -48,8 +48,8 @@ class PruneForLatencyOnXNNPack(PruningPolicy):
         if is_tf_keras(model):
             _tfmot().ensure_model_supports_pruning(model)
             return
-        functional = getattr(model, "_functional", model)
-        if not isinstance(functional, Functional):
+        functional = graph_of(model)
+        if not is_functional(functional):
             raise ValueError(
                 "pruning_policy: expected a built Sequential or functional model, received "
                 f"{type(model).__name__} {model.name}"
@@ -90,29 +90,28 @@ def _tfmot() -> Any:
 class _Graph:
     """Which operation feeds which, nested models taken apart and wrappers taken off."""
 
-    def __init__(self, functional: Functional):
+    def __init__(self, functional: Any):
         self._into: dict[int, list[Any]] = {}
         self._out_of: dict[int, list[Any]] = {}
         self.inputs: list[Any] = []
         self.outputs = self._walk(functional, [None] * len(functional.inputs))
 
-    def _walk(self, functional: Functional, sources: list[Any]) -> list[Any]:
+    def _walk(self, functional: Any, sources: list[Any]) -> list[Any]:
         made = {id(tensor): source for tensor, source in zip(functional.inputs, sources)}
-        for _, nodes in sorted(functional._nodes_by_depth.items(), reverse=True):
-            for node in nodes:
-                if node.is_input:
-                    continue
-                before = [made[id(tensor)] for tensor in node.input_tensors]
-                operation = getattr(node.operation, "_functional", node.operation)
-                if isinstance(operation, Functional):
-                    results = self._walk(operation, before)
-                else:
-                    # A pruning wrapper stands for its layer.
-                    wrapped = hasattr(operation, "chosen_kernels")
-                    one = operation.layer if wrapped else operation
-                    self._connect(before, one)
-                    results = [one] * len(node.output_tensors)
-                made |= {id(tensor): r for tensor, r in zip(node.output_tensors, results)}
+        for node in nodes_of(functional):
+            if node.is_input:
+                continue
+            before = [made[id(tensor)] for tensor in node.input_tensors]
+            operation = graph_of(node.operation)
+            if is_functional(operation):
+                results = self._walk(operation, before)
+            else:
+                # A pruning wrapper stands for its layer.
+                wrapped = hasattr(operation, "chosen_kernels")
+                one = operation.layer if wrapped else operation
+                self._connect(before, one)
+                results = [one] * len(node.output_tensors)
+            made |= {id(tensor): r for tensor, r in zip(node.output_tensors, results)}
         return [made[id(tensor)] for tensor in functional.outputs]
 
     def _connect(self, before: list[Any], operation: Any) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfshed.attach.keras3.private import delete_untracked, set_untracked
+
 
 # A process has one such strategy: traced once, not in every `fit`.
 @functools.lru_cache(maxsize=1)
@@ -91,8 +93,8 @@ def agreed_overflow(optimizer: Any) -> Iterator[None]:
         context = tf.distribute.get_replica_context()
         return context.all_reduce(tf.distribute.ReduceOp.SUM, overflowed) == 0.0
 
-    object.__setattr__(optimizer, "check_finite", check_finite)
+    set_untracked(optimizer, check_finite=check_finite)
     try:
         yield
     finally:
-        object.__delattr__(optimizer, "check_finite")
+        delete_untracked(optimizer, "check_finite")

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfshed.attach.keras3.private import delete_untracked, set_untracked
 from tfshed.distribution.worker_evaluate import floats
 
 
@@ -29,7 +30,7 @@ def evaluate(
     callbacks.on_test_begin()
     model.reset_metrics()
     # An instance's own: `test_on_batch` would begin anew with each batch.
-    object.__setattr__(model, "reset_metrics", lambda: None)
+    set_untracked(model, reset_metrics=lambda: None)
     keras.distribution.set_distribution(_AnyBatch(distribution.device_mesh))
     try:
         for number, batch in enumerate(itertools.islice(dataset, steps)):
@@ -39,7 +40,7 @@ def evaluate(
         found = floats(model.get_metrics_result())
     finally:
         keras.distribution.set_distribution(distribution)
-        object.__delattr__(model, "reset_metrics")
+        delete_untracked(model, "reset_metrics")
     callbacks.on_test_end(found)
     return found
 

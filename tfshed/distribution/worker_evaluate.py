@@ -7,11 +7,17 @@ once, at the end, so workers may have different numbers of batches, and batches 
 from __future__ import annotations
 
 import itertools
+import weakref
 from typing import Any
 
 import keras
 
+from tfshed.attach.keras3.private import build_by_shapes
+from tfshed.attach.weak_table import WeakTable
 from tfshed.observe.journal import flat
+
+# Made once for each model, and gone with it.
+_EVALUATIONS: WeakTable[tuple[Any, WorkerEvaluation]] = WeakTable()
 
 
 class WorkerEvaluation:
@@ -24,17 +30,23 @@ class WorkerEvaluation:
     def __init__(self, model: Any):
         import tensorflow as tf
 
-        self._model = model
+        # The table of evaluations must not keep models alive.
+        self._model = weakref.ref(model)
         strategy = model.distribute_strategy
 
         @tf.function(reduce_retracing=True)
         def step(data: Any) -> Any:
-            logs = strategy.run(model.test_step, (data,))
+            logs = strategy.run(self._live_model().test_step, (data,))
             return keras.tree.map_structure(
                 lambda x: strategy.experimental_local_results(x)[0], logs
             )
 
         self._step = step
+
+    def _live_model(self) -> Any:
+        model = self._model()
+        assert model is not None  # whoever evaluates it holds it
+        return model
 
     def run(self, dataset: Any, steps: int | None, callbacks: Any = None) -> dict[str, float]:
         """The metrics over the data of all workers; all of them must call it.
@@ -45,7 +57,8 @@ class WorkerEvaluation:
             callbacks: a `keras.callbacks.CallbackList`; the logs of its batches are of this
                 worker's first replica, since workers may be at different ones.
         """
-        model, strategy = self._model, self._model.distribute_strategy
+        model = self._live_model()
+        strategy = model.distribute_strategy
         if callbacks is None:
             callbacks = keras.callbacks.CallbackList(model=model)
         callbacks.on_test_begin()
@@ -62,10 +75,10 @@ class WorkerEvaluation:
 def evaluation_of(model: Any) -> WorkerEvaluation:
     """The evaluation of a model, made once for each time that it is compiled."""
     # Compiling again gives a model another tracker of its loss.
-    made = getattr(model, "_tfshed_evaluation", None)
+    made = _EVALUATIONS.get(model)
     if made is None or made[0] is not model.metrics[0]:
         made = (model.metrics[0], WorkerEvaluation(model))
-        object.__setattr__(model, "_tfshed_evaluation", made)
+        _EVALUATIONS[model] = made
     return made[1]
 
 
@@ -91,8 +104,8 @@ def build(model: Any, dataset: Any) -> None:
         lambda s: keras.KerasTensor(tuple(s.shape), s.dtype.name), spec
     )
     with model.distribute_strategy.scope():
-        # Private, and what Keras' own `fit` calls: there with a batch of all workers, and fails.
-        model._symbolic_build(data_batch=symbolic)
+        # What Keras' own `fit` calls, too: there with a batch of all workers, and fails.
+        build_by_shapes(model, symbolic)
 
 
 def per_replica(strategy: Any, batch: Any, exact: bool = False) -> Any:

@@ -9,6 +9,7 @@ import keras
 
 import tfshed
 from tfshed import learning_rates
+from tfshed.attach.keras3.private import layers_in
 from tfshed.attach.kernels import candidates
 from tfshed.experiments.smoothed_crossentropy import SmoothedCrossentropy
 
@@ -108,7 +109,7 @@ def jit_compile(phase: Any, model: Any, replicas: int) -> Any:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        convolves = any("Conv" in type(layer).__name__ for layer in model._flatten_layers())
+        convolves = any("Conv" in type(layer).__name__ for layer in layers_in(model))
         if replicas > 1 or (convolves and not tf.config.list_physical_devices("GPU")):
             return False
     return "auto"

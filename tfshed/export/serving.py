@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
+from tfshed.attach.keras3.private import layers_if_any
 from tfshed.export.signature import check_preprocessed, input_names, named_outputs
 
 PREPROCESSED = "serving_with_preprocessing"
@@ -151,7 +152,6 @@ def _lookup_tables(model: Any) -> list[Any]:
 
     kind = tf.saved_model.experimental.TrackableResource
     found: dict[int, Any] = {}
-    layers = model._flatten_layers() if hasattr(model, "_flatten_layers") else []
-    for layer in layers:
+    for layer in layers_if_any(model):
         found.update({id(v): v for v in vars(layer).values() if isinstance(v, kind)})
     return list(found.values())

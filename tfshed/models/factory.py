@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from tfshed.attach.keras3.private import layers_in
 from tfshed.core.arguments import check_number, check_whole
 from tfshed.models.grafting import graft
 from tfshed.models.preprocessing import checked, preprocess
@@ -149,7 +150,7 @@ def _seeded(seed: int | None) -> Iterator[None]:
 
 
 def _decay_kernels(model: Any, rate: float) -> None:
-    for layer in model._flatten_layers():
+    for layer in layers_in(model):
         if not isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
             continue
         # A convolution in groups of one channel is a depthwise one by another name.

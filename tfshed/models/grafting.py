@@ -7,7 +7,8 @@ from collections import Counter
 from typing import Any
 
 import keras
-from keras.src.utils.naming import to_snake_case
+
+from tfshed.attach.keras3.private import snake_case
 
 # With these some of keras.applications preprocess images; here that is done in front of them.
 BUILT_IN = (keras.layers.Rescaling, keras.layers.Normalization)
@@ -21,7 +22,7 @@ def names_of(model: Any) -> dict[int, str]:
     made: Counter[str] = Counter()
     names = {}
     for operation in model.operations:
-        name, kind = operation.name, to_snake_case(type(operation).__name__)
+        name, kind = operation.name, snake_case(type(operation).__name__)
         if re.fullmatch(rf"{kind}(_\d+)?", name):
             name = f"{kind}_{made[kind]}" if made[kind] else kind
             made[kind] += 1

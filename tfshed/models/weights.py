@@ -11,8 +11,8 @@ from typing import Any
 
 import h5py
 import keras
-from keras.src.backend.config import keras_home
 
+from tfshed.attach.keras3 import private
 from tfshed.attach.strip import strip_pruning
 from tfshed.models.grafting import BUILT_IN, names_of
 from tfshed.models.registry import Network
@@ -126,7 +126,7 @@ def fetch_imagenet(
         url = re.search(r"URL fetch failure on (\S+):", str(error))
         if url is None:
             raise
-        place = os.path.join(keras_home(), "models", url[1].rsplit("/", 1)[-1])
+        place = os.path.join(private.home(), "models", url[1].rsplit("/", 1)[-1])
         raise OSError(
             f"weights: expected to download ImageNet's weights for {name}, received no answer "
             f"({error}). Fetch {url[1]} where there is a network, and put it at {place}."

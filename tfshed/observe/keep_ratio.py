@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from tfshed.attach.keras3.optimizer import pruning_optimizer
+from tfshed.attach.keras3.private import steps_begun
 from tfshed.core.backend import to_numpy
 from tfshed.observe.clock import Clock
 from tfshed.observe.evaluate import evaluate_aside
@@ -203,7 +204,7 @@ class KeepRatio(keras.callbacks.Callback):
 
     def _applied(self) -> int:
         # Not `iterations`, which counts accumulated steps when they are whole.
-        return int(to_numpy(self._innermost._iterations))
+        return steps_begun(self._innermost)
 
     def _resume(self, step: int) -> None:
         rewound = bool(self.history) and self.history[-1]["step"] > step

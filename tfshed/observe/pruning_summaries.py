@@ -11,6 +11,7 @@ import numpy as np
 
 from tfshed.attach.group import PruningGroup
 from tfshed.attach.keras3.optimizer import pruning_optimizer
+from tfshed.attach.keras3.private import layers_in
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.core.backend import to_numpy
 from tfshed.observe.scalars import Scalars
@@ -87,7 +88,7 @@ class PruningSummaries(keras.callbacks.TensorBoard):
 def names(model: Any, groups: list[PruningGroup]) -> Iterator[tuple[str, PruningGroup, int]]:
     """The prefix of its tags, the group and the number in it, for every kernel."""
     prefixes: dict[int, str] = {}
-    for layer in model._flatten_layers(include_self=True, recursive=True):
+    for layer in layers_in(model):
         if isinstance(layer, PruneLowMagnitude):
             kernels = layer.chosen_kernels()
             for kernel in kernels:

@@ -11,6 +11,7 @@ import numpy as np
 from tfshed.attach.decisions import decide
 from tfshed.attach.declared import report_of
 from tfshed.attach.keras3.declarations import declarations
+from tfshed.attach.keras3.private import layers_in
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.attach.kernels import Candidate, candidates
 from tfshed.attach.ownership import owner_of
@@ -108,7 +109,7 @@ def _reasons(model: Any, found: list[Candidate], configs: list[PruningConfig]) -
         for decision in decide(owner, configs[0], Selection()):
             if not decision.pruned:
                 reasons[id(decision.kernel.variable)] = decision.reason
-    layers = model._flatten_layers(include_self=True, recursive=True)
+    layers = layers_in(model)
     said = {row.path: row for x in layers for row in report_of(x)}
     for c in found:
         row = said.get(c.kernel.path)

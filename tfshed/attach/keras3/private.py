@@ -60,6 +60,11 @@ def layers_in(model: Any, include_self: bool = True, recursive: bool = True) -> 
     return iter(model._flatten_layers(include_self=include_self, recursive=recursive))
 
 
+def layers_if_any(model: Any) -> Iterator[Any]:
+    """The layers of a model of either Keras; none for other objects, such as a `tf.Module`."""
+    return layers_in(model) if hasattr(model, "_flatten_layers") else iter(())
+
+
 def own_weights(layer: Any) -> list[Any]:
     """The variables that the layer itself made to be trained, frozen ones too."""
     return list(layer._trainable_variables)
@@ -112,9 +117,7 @@ def operation_classes(*names: str) -> list[type]:
         names: such as "Add" or "Relu". Those that this version of Keras lacks are left out.
     """
     modules = (nn_operations, numpy_operations)
-    return [
-        getattr(module, name) for name in names for module in modules if hasattr(module, name)
-    ]
+    return [getattr(module, name) for name in names for module in modules if hasattr(module, name)]
 
 
 def snake_case(name: str) -> str:

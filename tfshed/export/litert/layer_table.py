@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tfshed.attach.keras3.private import layers_in, own_state, own_weights
 from tfshed.export.litert.flatbuffer import Use, data, element, parse, uses
 from tfshed.observe.text_table import text_table
 
@@ -144,8 +145,8 @@ def rows(content: bytes, model: Any, sparse: bool) -> list[OperatorRow]:
     """One row for each operator with weights, in the order in which they run."""
     file = parse(content)
     layers: dict[str, set[int]] = {}
-    for layer in model._flatten_layers():
-        own = [*layer._trainable_variables, *layer._non_trainable_variables]
+    for layer in layers_in(model):
+        own = [*own_weights(layer), *own_state(layer)]
         layers.setdefault(layer.name, set()).update(math.prod(v.shape) for v in own)
     return [_row(file, use, layers, sparse) for use in uses(file)]
 

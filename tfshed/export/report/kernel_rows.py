@@ -9,8 +9,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.models.functional import Functional
 
+from tfshed.attach.keras3.private import graph_of, is_functional, nodes_of
 from tfshed.attach.kernels import Candidate, candidates
 from tfshed.core.backend import to_numpy
 from tfshed.export.shrink import kernel_rules
@@ -99,7 +99,7 @@ def positions(model: Any) -> dict[int, int]:
     layers with open sizes are left out.
     """
     counts: dict[int, int | None] = {}
-    for node in _nodes(getattr(model, "_functional", model)):
+    for node in _nodes(graph_of(model)):
         layer = node.operation
         if isinstance(layer, keras.layers.TimeDistributed):
             layer = layer.layer  # its axis of time is one more of positions
@@ -109,15 +109,14 @@ def positions(model: Any) -> dict[int, int]:
 
 
 def _nodes(functional: Any) -> Iterator[Any]:
-    if not isinstance(functional, Functional):
+    if not is_functional(functional):
         return
-    for nodes in functional._nodes_by_depth.values():
-        for node in nodes:
-            inner = getattr(node.operation, "_functional", node.operation)
-            if isinstance(inner, Functional):
-                yield from _nodes(inner)
-            elif not node.is_input:
-                yield node
+    for node in nodes_of(functional):
+        inner = graph_of(node.operation)
+        if is_functional(inner):
+            yield from _nodes(inner)
+        elif not node.is_input:
+            yield node
 
 
 def _positions(layer: Any, node: Any) -> int | None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tfshed.attach.keras3.private import backend_value, put_backend_value
+
 logger = logging.getLogger("tfshed")
 
 
@@ -41,14 +43,15 @@ def one_replica(model: Any) -> Iterator[None]:
         yield
         return
     # On JAX a value is an array and never one of these.
-    held = [(variable, variable._value) for variable in model.variables]
+    held = [(variable, backend_value(variable)) for variable in model.variables]
     held = [(variable, value) for variable, value in held if has_replicas(value)]
     try:
         for variable, value in held:
-            variable._value = tf.Variable(
+            single = tf.Variable(
                 tf.convert_to_tensor(value), trainable=value.trainable, name=variable.path
             )
+            put_backend_value(variable, single)
         yield
     finally:
         for variable, value in held:
-            variable._value = value
+            put_backend_value(variable, value)

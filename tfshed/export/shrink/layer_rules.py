@@ -8,9 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers
-from keras.src.ops import nn as nn_ops
-from keras.src.ops import numpy as numpy_ops
 
+from tfshed.attach.keras3.private import operation_classes
 from tfshed.export.shrink import kernel_rules
 from tfshed.export.shrink.trace import VARIES, Channels, Rule, Trace, apply, width
 
@@ -113,7 +112,7 @@ def merge(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels | str
     consts = np.stack([np.broadcast_to(x.const, (n,)) for x in inputs])
     known = ~np.isnan(consts).any(axis=0)
     zero = np.zeros(n, bool)
-    if isinstance(node.operation, (layers.Multiply, numpy_ops.Multiply)):
+    if isinstance(node.operation, _PRODUCTS):
         zero = (consts == 0).any(axis=0)
     for x in wide:
         joined = ~(np.isnan(x.const) | known | zero)
@@ -150,26 +149,29 @@ def reshape(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels | s
     return out
 
 
-def _known(module: Any, *names: str) -> list[type]:
-    """Those of the names that this version of Keras has."""
-    return [getattr(module, name) for name in names if hasattr(module, name)]
+def _layers(*names: str) -> list[type]:
+    """The layer classes of these names that this version of Keras has."""
+    return [getattr(layers, name) for name in names if hasattr(layers, name)]
 
 
 def _of_ranks(*names: str) -> list[type]:
-    return _known(layers, *(f"{name}{rank}D" for name in names for rank in (1, 2, 3)))
+    return _layers(*(f"{name}{rank}D" for name in names for rank in (1, 2, 3)))
 
 
+_PRODUCTS = (layers.Multiply, *operation_classes("Multiply"))
 _SAME = _of_ranks("Cropping", "UpSampling", "GlobalAveragePooling", "GlobalMaxPooling")
 _SAME += _of_ranks("AdaptiveAveragePooling", "AdaptiveMaxPooling", "SpatialDropout")
-_SAME += _known(layers, "Dropout", "GaussianDropout", "GaussianNoise", "AlphaDropout")
-_SAME += _known(layers, "ActivityRegularization", "Identity", "RepeatVector")
-_MERGE = _known(layers, "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
-_MERGE += _known(numpy_ops, "Add", "Subtract", "Multiply", "Maximum", "Minimum")
-_MERGE += _known(numpy_ops, "Divide", "TrueDivide")
-_ELEMENTWISE = _known(layers, "ReLU", "LeakyReLU", "ELU")
-_ELEMENTWISE += _known(nn_ops, "Relu", "Relu6", "Sigmoid", "Silu", "HardSigmoid", "HardSilu")
-_ELEMENTWISE += _known(nn_ops, "LeakyRelu", "Elu", "Selu", "Gelu", "Celu", "Softplus", "Softsign")
-_ELEMENTWISE += _known(numpy_ops, "Absolute", "Exp", "Negative", "Square", "Tanh")
+_SAME += _layers("Dropout", "GaussianDropout", "GaussianNoise", "AlphaDropout")
+_SAME += _layers("ActivityRegularization", "Identity", "RepeatVector")
+_MERGE = _layers("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
+_MERGE += operation_classes("Add", "Subtract", "Multiply", "Maximum", "Minimum")
+_MERGE += operation_classes("Divide", "TrueDivide")
+_ELEMENTWISE = _layers("ReLU", "LeakyReLU", "ELU")
+_ELEMENTWISE += operation_classes("Relu", "Relu6", "Sigmoid", "Silu", "HardSigmoid", "HardSilu")
+_ELEMENTWISE += operation_classes(
+    "LeakyRelu", "Elu", "Selu", "Gelu", "Celu", "Softplus", "Softsign"
+)
+_ELEMENTWISE += operation_classes("Absolute", "Exp", "Negative", "Square", "Tanh")
 
 RULES: dict[type, Rule] = {
     **kernel_rules.RULES,

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfshed.attach.keras3.cloning import can_clone
 from tfshed.attach.keras3.declarations import check_stripped
+from tfshed.attach.keras3.private import graph_of, layers_in
 from tfshed.export.shrink.layer_rules import RULES
 from tfshed.export.shrink.rebuild import rebuild
 from tfshed.export.shrink.shrink_report import LayerRow, Left, ShrinkReport, report
@@ -89,7 +90,7 @@ def _functional(model: Any) -> Any:
             f"{type(model).__name__}. A subclass may compute anything in its call: shrink the "
             "models it is made of."
         )
-    functional = model._functional if isinstance(model, keras.Sequential) else model
+    functional = graph_of(model)
     if functional is None:
         raise ValueError(
             f"shrink: expected a built model, received {model.name!r} without weights. Give it a "
@@ -106,7 +107,7 @@ def _verify(model: Any, new: Any, specs: Any, tolerance: float | None) -> float:
         RuntimeError: it exceeds the tolerance.
     """
     if tolerance is None:
-        types = {layer.compute_dtype for layer in model._flatten_layers()}
+        types = {layer.compute_dtype for layer in layers_in(model)}
         tolerance = max(TOLERANCES.get(t, 0.0) for t in types)
     inputs = keras.tree.map_structure(_example, specs)
     expected, received = (_outputs(x, inputs) for x in (model, new))

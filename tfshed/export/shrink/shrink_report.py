@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from keras import layers
 
+from tfshed.attach.keras3.private import nodes_of
 from tfshed.export.shrink import kernel_rules
 from tfshed.export.shrink.solve import Solution
 from tfshed.export.shrink.trace import Trace
@@ -118,9 +119,8 @@ def report(
     """Puts together what is known after shrinking."""
     after = {layer.name: layer for layer in new.layers}
     nodes: dict[int, list[Any]] = {}
-    for depth in sorted(functional._nodes_by_depth, reverse=True):
-        for node in functional._nodes_by_depth[depth]:
-            nodes.setdefault(id(node.operation), []).append(node)
+    for node in nodes_of(functional):
+        nodes.setdefault(id(node.operation), []).append(node)
     rows = []
     for layer in model.layers:
         if _is_layer(layer) and layer.count_params():

@@ -14,7 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from keras.src.layers.merging.base_merge import Merge
+
+from tfshed.attach.keras3.private import is_merge, nodes_of
 
 VARIES = np.nan
 
@@ -190,21 +191,20 @@ def trace(functional: Any, rules: dict[type, Rule]) -> Trace:
     A rule gives the output's channels, or says why the layer must be left as it is.
     """
     found = Trace()
-    for depth in sorted(functional._nodes_by_depth, reverse=True):
-        for node in functional._nodes_by_depth[depth]:
-            tensors = node.arguments.keras_tensors
-            inputs = [found.channels[id(t)] for t in tensors]
-            if node.is_input:
-                made = []
-                for tensor in node.outputs:
-                    ids = found.fresh(width(tensor))
-                    found.block(ids, "input of the model")
-                    made.append(Channels(ids, np.full(len(ids), VARIES)))
-            else:
-                why = _unfit(found, node, rules) or rules[type(node.operation)](found, node, inputs)
-                made = found.leave(node, inputs, why) if isinstance(why, str) else [why]
-            for tensor, channels in zip(node.outputs, made):
-                found.channels[id(tensor)] = channels
+    for node in nodes_of(functional):
+        tensors = node.arguments.keras_tensors
+        inputs = [found.channels[id(t)] for t in tensors]
+        if node.is_input:
+            made = []
+            for tensor in node.outputs:
+                ids = found.fresh(width(tensor))
+                found.block(ids, "input of the model")
+                made.append(Channels(ids, np.full(len(ids), VARIES)))
+        else:
+            why = _unfit(found, node, rules) or rules[type(node.operation)](found, node, inputs)
+            made = found.leave(node, inputs, why) if isinstance(why, str) else [why]
+        for tensor, channels in zip(node.outputs, made):
+            found.channels[id(tensor)] = channels
     for tensor in functional.outputs:
         found.block(found.channels[id(tensor)].ids, "output of the model")
     return found
@@ -221,7 +221,7 @@ def _unfit(found: Trace, node: Any, rules: dict[type, Rule]) -> str | None:
             else "how it uses channels is unknown"
         )
     tensors = node.arguments.keras_tensors
-    if isinstance(layer, keras.layers.Layer) and not isinstance(layer, Merge) and len(tensors) > 1:
+    if isinstance(layer, keras.layers.Layer) and not is_merge(layer) and len(tensors) > 1:
         return "more than one input"
     if any(width(t) == 0 for t in (*tensors, *node.outputs)):
         return "no axis of channels of a fixed size"
