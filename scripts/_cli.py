@@ -51,9 +51,14 @@ def define_run_flags() -> None:
     flags.mark_flags_as_required(["config", "workdir"])
 
 
-def main(run: Callable[[], int | None]) -> None:
-    """Parses the flags, makes the environment ready and runs; wrong input exits with 2."""
+def main(run: Callable[[], int | None], define: Callable[[], None] | None = None) -> None:
+    """Parses the flags, makes the environment ready and runs; wrong input exits with 2.
+
+    `define` defines flags whose help needs tfshed, which may be imported with the backend only.
+    """
     _prepare(sys.argv[1:])
+    if define is not None:
+        define()
     _without_places_in_code()
 
     def guarded(argv: Sequence[str]) -> int | None:

@@ -2,13 +2,11 @@
 
     python scripts/export.py --model=runs/pruned --output=exported/ [--format=saved_model]
 
-MODEL is a run directory or a .keras file. Formats, each a function of tfshed.export:
-  saved_model   zeros packed away, opens without tfshed; OUTPUT is a folder
-  litert        sparse LiteRT; OUTPUT is a .tflite file
-  keras         a smaller .keras that stock Keras opens; OUTPUT is a .keras file
-  shrink        the .keras of a physically smaller net, after filter pruning
-  report        sizes of all formats, sparsity, FLOPs, what can run faster where; OUTPUT is a folder
+MODEL is a run directory or a .keras file. OUTPUT is a folder for saved_model and report, a file for
+the other formats: litert, keras, shrink and those that a --plugin registers.
 """
+
+import runpy
 
 import _cli
 from absl import flags
@@ -21,43 +19,35 @@ def export() -> int:
     from tfshed.experiments.evaluation import model_file
 
     given = flags.FLAGS
+    for file in given.plugin:
+        runpy.run_path(file)
+    tfshed.export.FORMATS.get(given.format, path="--format")  # before the model is loaded
     # Safe mode, Keras' default: a file with a Lambda layer, which holds code, is refused.
     model = keras.saving.load_model(model_file(given.model), compile=False)
-    options = {"overwrite": given.overwrite}
-    if given.format in ("saved_model", "litert"):
-        options["values"] = given.values
-    elif given.values != "float32":
-        raise ValueError(f"values: expected float32 with {given.format}, received {given.values}")
-    if given.format == "report":
-        print(tfshed.export.report(model, path=given.output))
-        return 0
-    if given.format == "shrink":
-        model, found = tfshed.export.shrink(model)
-        print(found)
-        tfshed.export.keras(model, given.output, **options)
-    elif given.format == "litert":
-        print(tfshed.export.litert(model, given.output, **options))
-    else:
-        path = getattr(tfshed.export, given.format)(model, given.output, **options)
-        if given.format == "saved_model":
-            print(tfshed.export.packing(path))
-    print(f"Written to {given.output}, and checked.")
+    options = {"values": given.values} if given["values"].present else {}
+    if given.overwrite:
+        options["overwrite"] = True
+    print(tfshed.export.write(model, given.output, given.format, **options))
+    print(f"Written to {given.output}.")
     return 0
 
 
-if __name__ == "__main__":
-    _cli.define_backend()
+def define() -> None:
+    """The flags; those of formats are known only when tfshed is imported, after the backend."""
+    from tfshed.export import FORMATS
+
     flags.DEFINE_string("model", None, "A run directory or a .keras file.", required=True)
     flags.DEFINE_string("output", None, "Where to.", required=True)
-    flags.DEFINE_enum(
-        "format",
-        "saved_model",
-        ["saved_model", "litert", "keras", "shrink", "report"],
-        "What to write.",
-    )
+    formats = "".join(f"\n{name}: {FORMATS.get(name).summary}" for name in FORMATS)
+    flags.DEFINE_string("format", "saved_model", f"What to write.{formats}")
     flags.DEFINE_string(
         "values", "float32", "How non-zeros are kept: float32, bfloat16, float16 or int8."
     )
     flags.DEFINE_bool("overwrite", False, "Replace what is there.")
+    flags.DEFINE_multi_string("plugin", [], "A Python file that registers a format of your own.")
     flags.adopt_module_key_flags(_cli)
-    _cli.main(export)
+
+
+if __name__ == "__main__":
+    _cli.define_backend()
+    _cli.main(export, define)

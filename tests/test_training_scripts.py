@@ -108,7 +108,11 @@ def test_the_plan_is_printed_and_nothing_is_written(script, tmp_path):
 
 
 def test_help_lists_the_flags(script):
-    for name, wanted in (("prune", "--virtual_devices"), ("evaluate", "--fraction")):
+    for name, wanted in (
+        ("prune", "--virtual_devices"),
+        ("evaluate", "--fraction"),
+        ("export", "litert: Writes the model"),
+    ):
         _, out, _ = script(name, "--help")
         assert wanted in out and "--backend" in out
 

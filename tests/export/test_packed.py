@@ -126,7 +126,7 @@ def test_the_sign_of_a_zero_is_no_difference(tmp_path):
     """Masks that are multiplied with leave `-0.0`, and so does a layer that multiplies with it."""
     model = keras.Sequential([keras.Input((4,)), Scale()])
     model.layers[0].scale.assign([-0.0, 1.0, -0.0, -0.0])
-    loaded = tf.saved_model.load(export.saved_model(model, tmp_path / "model"))
+    loaded = tf.saved_model.load(export.saved_model(model, tmp_path / "model", packed=True))
     x = np.array([[-1.0, 2.0, -3.0, 4.0]], "float32")
     expected, received = np.asarray(model(x)), loaded.serve(x).numpy()
     np.testing.assert_array_equal(received, expected)
@@ -180,7 +180,10 @@ def test_lossy_values_say_how_far_outputs_move(tmp_path, caplog, values, bits):
         path = export.saved_model(model, tmp_path / values, values=values)
     report = export.packing(path)
     assert 0 < report.largest_difference < 2.0 ** (5 - bits) * report.largest_output
-    assert f"as {values}; outputs differ by up to {report.largest_difference:.2g}" in caplog.text
+    assert (
+        f"kernels as {values}; outputs differ by up to {report.largest_difference:.2g}"
+        in caplog.text
+    )
     assert report.packed_bytes < 0.75 * export.packing(exact).packed_bytes
     a, b = (tf.saved_model.load(str(p)).variables for p in (exact, path))
     for before, after in zip(a, b, strict=True):
@@ -328,8 +331,8 @@ def test_a_crash_leaves_the_old_export(tmp_path):
     script = (
         "import os, sys, keras, tensorflow as tf\n"
         "from tfshed import export\n"
-        "save = sys.modules['tfshed.export.saved_model.save']\n"
-        "save.shorten_graph = lambda *a, **k: os._exit(9)\n"
+        "checked = sys.modules['tfshed.export.saved_model.checked']\n"
+        "checked.shorten_graph = lambda *a, **k: os._exit(9)\n"
         "net = keras.Sequential([keras.Input((64,)), keras.layers.Dense(128)])\n"
         "export.saved_model(net, sys.argv[1], overwrite=True)\n"
     )

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
+
+from tfshed.export.atomic_path import check_file, workspace
+from tfshed.export.formats import register_format
+from tfshed.export.model_and_path import check_unwrapped
 
 # The earliest that a zip can say: the same model gives the same bytes at any time.
 TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 BLOCK = 1 << 20
 
 
+@register_format("keras")
 def keras(
     model: Any, path: str | os.PathLike[str], *, overwrite: bool = False, verify: bool = True
 ) -> Path:
@@ -21,7 +25,7 @@ def keras(
 
     `keras.saving.load_model` opens it as any other, on every backend and without tfshed: it is
     what `model.save` writes, optimizer and all, and what that only stores in its zip is deflated.
-    Every bit of every weight stays. Strip a pruned model first, or its file needs tfshed.
+    Every bit of every weight stays.
 
     The file appears at `path` when it is complete and verified. Verifying compares it byte for
     byte with what `model.save` wrote; it never loads the model, so it runs no code of its layers.
@@ -37,7 +41,8 @@ def keras(
 
     Raises:
         TypeError: if `model` is no Keras 3 model.
-        ValueError: if `path` does not end in ".keras" or is remote, or the model is not built.
+        ValueError: if `path` does not end in ".keras" or is remote, or the model is not built or
+            has pruning wrappers: pass what `tfshed.strip_pruning` returns.
         FileExistsError: if something is at `path` and `overwrite` is False, or no file is there.
         RuntimeError: if what was written is not what it should be; then nothing is kept.
 
@@ -62,31 +67,23 @@ def keras(
             f"export: expected a built model, received {model.name!r}, which has no weights yet. "
             "Call it on a batch or give it a keras.Input first."
         )
+    check_unwrapped(model)
     target = Path(path)
     if target.suffix != ".keras" or "://" in os.fspath(path):
         raise ValueError(
             f"export: expected a local path ending in '.keras', received {os.fspath(path)!r}. "
             "Keras tells its formats apart by the ending."
         )
-    _check(target, overwrite)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:
-        plain, small = Path(beside, "plain.keras"), Path(beside, "small.keras")
+    check_file(target, overwrite)
+    with workspace(target) as beside:
+        plain, small = beside / "plain.keras", beside / "small.keras"
         model.save(plain)
         _deflate(plain, small)
         if verify:
             _verify(plain, small)
-        _check(target, overwrite)
+        check_file(target, overwrite)
         os.replace(small, target)
     return target
-
-
-def _check(target: Path, overwrite: bool) -> None:
-    if os.path.lexists(target) and (not overwrite or target.is_symlink() or not target.is_file()):
-        raise FileExistsError(
-            f"export: expected a path where nothing is yet, received {str(target)!r}, which "
-            "exists. Choose another path, or pass overwrite=True to replace an earlier file."
-        )
 
 
 def _deflate(source: Path, target: Path) -> None:

@@ -1,21 +1,29 @@
-"""The model and the path that an export is given, and TensorFlow kept quiet while it writes."""
+"""Checks of the model and the path that an export is given; TensorFlow quiet while it writes."""
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tfshed.attach.which_keras import is_tf_keras
+
 
 def check_model(model: Any, input_signature: Any) -> None:
+    """Raises an error unless a model can be exported through TensorFlow.
+
+    Raises:
+        TypeError: It is no Keras model.
+        RuntimeError: Keras' backend is PyTorch.
+        ValueError: It is not built and `input_signature` is None, or pruning wrappers are in it.
+    """
     import keras
 
     backend = keras.backend.backend()
-    if not (isinstance(model, keras.Model) or _is_legacy(model)):
+    if not (isinstance(model, keras.Model) or is_tf_keras(model)):
         kind = f"{type(model).__module__}.{type(model).__qualname__}"
         raise TypeError(
             f"export: expected a keras.Model of Keras 3 or a tf_keras.Model, received {kind}. "
@@ -33,12 +41,20 @@ def check_model(model: Any, input_signature: Any) -> None:
             f"export: expected a built model, received {model.name!r}, which has no weights yet. "
             "Call it on a batch or give it a keras.Input first."
         )
+    check_unwrapped(model)
 
 
-def _is_legacy(model: Any) -> bool:
-    """Whether it is a model of tf_keras, which is only looked at if something has imported it."""
-    module = sys.modules.get("tf_keras")
-    return module is not None and isinstance(model, module.Model)
+def check_unwrapped(model: Any) -> None:
+    """Raises a ValueError for a model with pruning wrappers in it, of either Keras.
+
+    What its wrappers compute is masks and weights apart: a file that is neither small nor plain.
+    """
+    for layer in model._flatten_layers():
+        if any(base.__name__ == "PruneLowMagnitude" for base in type(layer).__mro__):
+            raise ValueError(
+                f"export: expected a model without pruning wrappers, received {layer.name!r}. "
+                "Call tfshed.strip_pruning(model) and export what it returns."
+            )
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:

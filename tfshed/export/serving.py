@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 from tfshed.attach.keras3.private import layers_if_any
-from tfshed.export.signature import check_preprocessed, input_names, named_outputs
+from tfshed.export.signature import call_model, check_preprocessed, input_names, named_outputs
 
 PREPROCESSED = "serving_with_preprocessing"
 
@@ -76,7 +76,7 @@ def _in_order(concrete: Any) -> list[Any]:
 
 def _tensorflow_forward(model: Any, specs: list[Any]) -> Callable[..., Any]:
     def serve(*inputs: Any) -> Any:
-        return model(*inputs, training=False)
+        return call_model(model, inputs)
 
     return serve
 
@@ -93,7 +93,7 @@ def _jax_forward(model: Any, specs: list[Any]) -> Callable[..., Any]:
         # What the model would write to its variables in inference is dropped. Not
         # model.stateless_call: it gives `training` also to a call that does not take it.
         with keras.StatelessScope(state_mapping=[*values, *others]):
-            return model(*inputs, training=False)
+            return call_model(model, inputs)
 
     def copies(variables: list[Any], trainable: bool) -> list[Any]:
         return [

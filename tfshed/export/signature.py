@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 # For dimensions that a model leaves open, in the examples that an export is checked with.
@@ -44,12 +45,33 @@ def input_specs(model: Any, input_signature: Any = None) -> list[Any]:
     if isinstance(model, keras.Sequential):
         return [_open_batch(tensor.shape, tensor.dtype, tensor.name) for tensor in model.inputs]
     if getattr(model, "inputs", None) is not None:
+        given = model.input[0] if _takes_a_list_of_one(model) else model.input
         return [
             keras.tree.map_structure(
-                lambda tensor: _open_batch(tensor.shape, tensor.dtype, tensor.name), model.input
+                lambda tensor: _open_batch(tensor.shape, tensor.dtype, tensor.name), given
             )
         ]
     return _called_specs(model)
+
+
+def call_model(model: Any, inputs: Sequence[Any]) -> Any:
+    """The model's outputs in inference mode for one argument for each of `input_specs`.
+
+    A model of one input is exported as a function of it alone, also where Keras calls it with a
+    list of one, as a model that was made with `keras.Model([x], y)`.
+    """
+    if _takes_a_list_of_one(model):
+        inputs = [[x] if not isinstance(x, list | tuple) else x for x in inputs]
+    return model(*inputs, training=False)
+
+
+def _takes_a_list_of_one(model: Any) -> bool:
+    import keras
+
+    if not isinstance(model, keras.Model) or isinstance(model, keras.Sequential):
+        return False
+    given = model.input if getattr(model, "inputs", None) is not None else None
+    return isinstance(given, list | tuple) and len(given) == 1
 
 
 def check_preprocessed(inputs: list[Any], specs: list[Any]) -> None:
@@ -106,11 +128,11 @@ def named_outputs(outputs: Any) -> dict[str, Any]:
     return {f"output_{index}": leaf for index, (_, leaf) in enumerate(flat)}
 
 
-def random_inputs(specs: list[Any], seed: int = 0) -> list[Any]:
+def random_inputs(specs: list[Any], seed: int = 0, size: int = OPEN_DIMENSION) -> list[Any]:
     """Returns one argument for each of `specs`, as TensorFlow tensors.
 
     Floats are standard normal, integers and booleans 0 or 1 (valid in every embedding), strings
-    `a` or `b`. An open batch is 2, any other open dimension 16.
+    `a` or `b`. An open batch is 2, any other open dimension `size`.
     """
     import keras
     import numpy as np
@@ -119,7 +141,7 @@ def random_inputs(specs: list[Any], seed: int = 0) -> list[Any]:
     random = np.random.default_rng(seed)
 
     def example(spec: Any) -> Any:
-        open_sizes = [BATCH] + [OPEN_DIMENSION] * (spec.shape.rank or 0)
+        open_sizes = [BATCH] + [size] * (spec.shape.rank or 0)
         shape = [o if s is None else s for s, o in zip(spec.shape, open_sizes, strict=False)]
         if spec.dtype == tf.string:
             return tf.constant(random.choice(["a", "b"], shape))
@@ -128,6 +150,42 @@ def random_inputs(specs: list[Any], seed: int = 0) -> list[Any]:
         return tf.cast(random.integers(0, 2, shape), spec.dtype)
 
     return [keras.tree.map_structure(example, entry) for entry in specs]
+
+
+def inputs_that_run(function: Callable[..., Any], specs: list[Any]) -> list[Any]:
+    """Returns random inputs that `function` takes, in shorter and shorter open dimensions.
+
+    Some models have a longest length, such as one with an embedding of positions, of which their
+    specs say nothing. Where none runs, the longest inputs come back, whose error then counts.
+
+    >>> import tensorflow as tf
+    >>> short = tf.ones((5,))
+    >>> inputs_that_run(lambda x: x + short[: x.shape[1]], [tf.TensorSpec((None, None))])[0].shape
+    TensorShape([2, 4])
+    """
+    size = OPEN_DIMENSION
+    while size:
+        inputs = random_inputs(specs, size=size)
+        if size == OPEN_DIMENSION and not any(_is_open(spec) for spec in _flat(specs)):
+            return inputs
+        try:
+            function(*inputs)
+        except Exception:
+            size //= 2
+        else:
+            return inputs
+    return random_inputs(specs)
+
+
+def _flat(specs: list[Any]) -> list[Any]:
+    import keras
+
+    return list(keras.tree.flatten(specs))
+
+
+def _is_open(spec: Any) -> bool:
+    """Whether any axis but the first has no size."""
+    return spec.shape.rank is None or None in tuple(spec.shape)[1:]
 
 
 def as_arrays(inputs: list[Any]) -> list[Any]:

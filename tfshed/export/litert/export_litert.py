@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import keras
 
+from tfshed.export.atomic_path import check_file, workspace
+from tfshed.export.formats import register_format
 from tfshed.export.litert import interpreter
 from tfshed.export.litert.convert import VALUES, calibration_batches, convert
 from tfshed.export.litert.converter_bugs import mend_file
@@ -17,9 +18,9 @@ from tfshed.export.model_and_path import check_model, local_path, quiet
 from tfshed.export.saved_model.replicas import one_replica
 from tfshed.export.serving import serving_object
 from tfshed.export.signature import as_arrays, input_names, input_specs, random_inputs
-from tfshed.observe.csv_table import replace_file
 
 
+@register_format("litert")
 def litert(
     model: Any,
     path: str | os.PathLike[str],
@@ -109,7 +110,7 @@ def litert(
             "optimizations=[tf.lite.Optimize.EXPERIMENTAL_SPARSITY]."
         )
     target = local_path(path)
-    _check_target(target, overwrite)
+    check_file(target, overwrite)
     specs = input_specs(model, input_signature)
     calibration = None
     if representative_data is not None:
@@ -135,9 +136,11 @@ def litert(
         if values != "float32":
             dense_found = interpreter.difference(dense, inputs, expected) if sparse else found
         interpreter.check(model.name, found, dense_found, tolerance)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _check_target(target, overwrite)  # again, since converting took time
-    replace_file(target, lambda new: _write(new, content))
+    with workspace(target) as beside:
+        new = beside / "new.tflite"
+        new.write_bytes(content)
+        check_file(target, overwrite)  # again, since converting took time
+        os.replace(new, target)
     return LiteRTReport(
         target,
         model.name,
@@ -148,10 +151,6 @@ def litert(
         found,
         dense_found,
     )
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
 
 
 def _check_options(values: str, representative_data: Any, tolerance: float | None) -> None:
@@ -166,17 +165,4 @@ def _check_options(values: str, representative_data: Any, tolerance: float | Non
         raise ValueError(
             f"export: expected tolerance as a number from 0 on, received {tolerance!r}. Pass "
             "verify=False to compare nothing."
-        )
-
-
-def _check_target(path: Path, overwrite: bool) -> None:
-    if path.is_dir():
-        raise FileExistsError(
-            f"export: expected the path of a file, received the folder {str(path)!r}. Give it a "
-            "name in it, such as model.tflite."
-        )
-    if os.path.lexists(path) and not overwrite:
-        raise FileExistsError(
-            f"export: expected a path where nothing is yet, received {str(path)!r}, which exists. "
-            "Choose another path, or pass overwrite=True to replace an earlier export."
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfshed.export.signature import as_arrays, input_names, named_outputs, random_inputs
+from tfshed.export.signature import as_arrays, call_model, input_names, named_outputs, random_inputs
 
 # Of float32 files, relative to the largest output; seen: 3e-7 for ResNet-50.
 TOLERANCE = 1e-4
@@ -52,7 +52,7 @@ def expected_outputs(
     state = [(v, keras.ops.convert_to_numpy(v)) for v in model.non_trainable_variables]
     try:
         arguments = keras.tree.pack_sequence_as(specs, list(inputs.values()))
-        outputs = named_outputs(model(*arguments, training=False))
+        outputs = named_outputs(call_model(model, arguments))
     finally:
         for variable, value in state:
             variable.assign(value)

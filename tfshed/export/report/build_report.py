@@ -13,6 +13,7 @@ import numpy as np
 
 from tfshed.attach.keras3.declarations import check_stripped
 from tfshed.core.backend import to_numpy
+from tfshed.export.formats import register_format
 from tfshed.export.report import kernel_rows
 from tfshed.export.report.model_report import Report
 from tfshed.export.report.runtimes import verdicts, xnnpack_conditions
@@ -103,6 +104,12 @@ def report(
     for file, kind in files.items():
         _write(file, result, kind)
     return result
+
+
+@register_format("report")
+def write_report(model: Any, path: str | os.PathLike[str]) -> Report:
+    """Says what the zeros are worth, layer by layer and format by format, in a folder or a file."""
+    return report(model, path=path)
 
 
 def _write(file: Path, result: Report, kind: str) -> None:

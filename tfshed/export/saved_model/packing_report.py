@@ -13,17 +13,23 @@ WHERE = Path("assets.extra", "tfshed.json")
 
 @dataclasses.dataclass(frozen=True)
 class Packing:
-    """What is in the files of a packed SavedModel.
+    """What is in the files of a SavedModel that was packed, or would have been larger so.
 
     Attributes:
-        values: "float32" (exact), "bfloat16", "float16" or "int8".
-        weights: numbers in all variables of the model.
-        nonzeros: those that are not zero.
-        dense_bytes: bytes of these variables in memory.
-        packed_bytes: bytes of the packed files.
-        largest_difference: of an output, by lossy values, on random inputs; 0 for exact ones and
+        values: How float32 kernels are kept: "float32" (exact, as all other variables are),
+            "bfloat16", "float16" or "int8".
+        weights: Numbers in all variables of the model.
+        nonzeros: Those that are not zero.
+        dense_bytes: Bytes of these variables in memory.
+        packed_bytes: Bytes of the packed files, without the graph; 0 if stored dense.
+        largest_difference: Of an output, by lossy values, on random inputs; 0 for exact ones and
             None if it was not measured (`verify=False`).
-        largest_output: the largest magnitude among these outputs; 0 or None likewise.
+        largest_output: The largest magnitude among these outputs; 0 or None likewise.
+        stored: "packed", or "dense" where `packed="auto"` wrote a checkpoint instead.
+        total_bytes: Bytes of the SavedModel's files without its fingerprint; None in exports of
+            earlier versions.
+        other_bytes: Bytes of the same model stored the other way; None if it was not measured.
+        reason: Why it is stored dense; "" if packed.
     """
 
     values: str
@@ -33,15 +39,19 @@ class Packing:
     packed_bytes: int
     largest_difference: float | None
     largest_output: float | None
+    stored: str = "packed"
+    total_bytes: int | None = None
+    other_bytes: int | None = None
+    reason: str = ""
 
     def __str__(self) -> str:
-        share = self.packed_bytes / max(self.dense_bytes, 1)
-        text = (
-            f"{self.weights:,} weights, {self.nonzeros / max(self.weights, 1):.1%} not zero, "
-            f"{share:.3f} of their dense bytes as {self.values}"
-        )
+        text = f"{self.weights:,} weights, {self.nonzeros / max(self.weights, 1):.1%} not zero"
+        if self.stored == "dense":
+            return f"{text}, stored dense: {self.reason}"
+        text += f", {self.packed_bytes / max(self.dense_bytes, 1):.3f} of their dense bytes"
         if self.values == "float32":
             return text + ", exact"
+        text += f", kernels as {self.values}"
         if self.largest_difference is None:
             return text + ", outputs not compared"
         return (
@@ -50,24 +60,25 @@ class Packing:
         )
 
     def write(self, folder: Path) -> None:
+        """Writes it into the SavedModel in `folder`."""
         target = folder / WHERE
         target.parent.mkdir(exist_ok=True)
         target.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
 
 def packing(path: str | os.PathLike[str]) -> Packing:
-    """Reads what `tfshed.export.saved_model` said of the packed SavedModel at `path`.
+    """Reads what `tfshed.export.saved_model` said of the SavedModel at `path`.
 
     Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if what is there is something else.
+        FileNotFoundError: There is none, or it was written with `packed=False`.
+        ValueError: What is there is something else.
 
     >>> import tempfile, keras, tfshed
-    >>> net = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64)])
+    >>> net = keras.Sequential([keras.Input((64,)), keras.layers.Dense(512)])
     >>> net = tfshed.sparsify(net, 0.9)
     >>> path = tfshed.export.saved_model(net, tempfile.mkdtemp() + "/model")
     >>> print(tfshed.export.packing(path))
-    4,160 weights, 9.9% not zero, 0.09... of their dense bytes as float32, exact
+    33,280 weights, 9.8% not zero, 0.0... of their dense bytes, exact
     """
     file = Path(path) / WHERE
     if not file.is_file():

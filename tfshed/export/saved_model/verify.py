@@ -9,10 +9,14 @@ from typing import Any
 from tfshed.export.saved_model.save import all_variables
 from tfshed.export.saved_model.weight_files import is_kernel, packable, restored
 from tfshed.export.serving import PREPROCESSED
-from tfshed.export.signature import as_arrays, random_inputs
+from tfshed.export.signature import as_arrays, call_model, inputs_that_run, random_inputs
 
 # Between XLA compiled by JAX and by TensorFlow, relative to the largest output; seen: 1e-7.
 JAX_TOLERANCE = 1e-5
+
+
+class OutputsDifferError(RuntimeError):
+    """What was written computes other outputs than the model."""
 
 
 def verify_saved_model(
@@ -25,6 +29,8 @@ def verify_saved_model(
 ) -> tuple[float, float]:
     """Loads the SavedModel at `path` and compares it with its model on random inputs.
 
+    Open sizes of the inputs are 16, or less where the model does not run on so many.
+
     Every variable must have every bit that it should have, after rounding to `values`. Outputs:
     on TensorFlow `root.serve`, the model's forward pass as a `tf.function`, is the reference and
     every bit counts. On JAX the reference is also the model itself, called directly, to a
@@ -36,14 +42,16 @@ def verify_saved_model(
         The largest difference of an output and the largest output, both 0 without lossy values.
 
     Raises:
-        RuntimeError: if something differs, or the model fails on random inputs.
+        OutputsDifferError: an output differs.
+        RuntimeError: a weight differs, or the model fails on random inputs or never gives the same
+            outputs twice.
     """
     import keras
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))  # named: its functions hold their variables weakly
     _check_variables(root, loaded, values)
-    inputs = random_inputs(specs)
+    inputs = inputs_that_run(_leaving_state(root, root.serve), specs)
     serve = _repeatable(model, root, root.serve, inputs)
     expected = serve()
     received = _arrays(loaded.serve(*inputs))
@@ -56,7 +64,7 @@ def verify_saved_model(
             "be compared with it. Pass verify=False to write it unverified."
         )
     if keras.backend.backend() == "jax" and isinstance(model, keras.Model) and not lossy:
-        outputs = model(*as_arrays(inputs), training=False)
+        outputs = call_model(model, as_arrays(inputs))
         differing += _apart(_arrays(outputs), received)
     if raw_specs and not any(spec.dtype == tf.string for spec in keras.tree.flatten(raw_specs)):
         raw = random_inputs(raw_specs)
@@ -65,7 +73,7 @@ def verify_saved_model(
         found = _unlike(wanted, given) if lossy else _differing(wanted, given)
         differing += [f"{PREPROCESSED}: {what}" for what in found]
     if differing:
-        raise RuntimeError(
+        raise OutputsDifferError(
             f"export: expected the SavedModel to give the outputs of {model.name!r}, received "
             f"others ({'; '.join(differing)}). Nothing was kept. A layer that reads values from "
             "outside its variables would do this: make them weights of the layer."
@@ -78,12 +86,11 @@ def _repeatable(
 ) -> Callable[[], list[Any]]:
     import keras
 
-    # A layer may write its state in inference too (a stateful RNN): the user's stays as it was.
-    state = [(v, v.numpy()) for v in root.non_trainable_variables]
+    run = _leaving_state(root, function)
 
     def serve() -> list[Any]:
         try:
-            return _arrays(function(*inputs))
+            return _arrays(run(*inputs))
         except Exception as error:
             shapes = [tuple(x.shape) for x in keras.tree.flatten(inputs)]
             raise RuntimeError(
@@ -91,11 +98,25 @@ def _repeatable(
                 f"received: {error}. Pass input_signature with sizes and dtypes that it takes, "
                 "or verify=False."
             ) from error
+
+    return serve
+
+
+def _leaving_state(root: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, after each call of which the object's state is what it was.
+
+    A layer may write its state in inference too (a stateful RNN): the user's stays.
+    """
+    state = [(v, v.numpy()) for v in root.non_trainable_variables]
+
+    def run(*inputs: Any) -> Any:
+        try:
+            return function(*inputs)
         finally:
             for variable, value in state:
                 variable.assign(value)
 
-    return serve
+    return run
 
 
 def _check_variables(root: Any, loaded: Any, values: str) -> None:

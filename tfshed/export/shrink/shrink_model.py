@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, NamedTuple
 
 import keras
@@ -10,6 +11,8 @@ import numpy as np
 from tfshed.attach.keras3.cloning import can_clone
 from tfshed.attach.keras3.declarations import check_stripped
 from tfshed.attach.keras3.private import graph_of, layers_in
+from tfshed.export.formats import register_format
+from tfshed.export.keras_file import keras as keras_file
 from tfshed.export.shrink.layer_rules import RULES
 from tfshed.export.shrink.rebuild import rebuild
 from tfshed.export.shrink.shrink_report import LayerRow, Left, ShrinkReport, report
@@ -80,6 +83,16 @@ def shrink(model: Any, *, verify: bool = True, tolerance: float | None = None) -
     new = rebuild(model, traced, found)
     difference = _verify(model, new, functional.input, tolerance) if verify else None
     return Shrunk(new, report(model, new, functional, traced, found, difference))
+
+
+@register_format("shrink")
+def write_shrunk(
+    model: Any, path: str | os.PathLike[str], *, overwrite: bool = False
+) -> ShrinkReport:
+    """Saves the smaller model that `tfshed.export.shrink` makes, as a `.keras` file."""
+    smaller, found = shrink(model)
+    keras_file(smaller, path, overwrite=overwrite)
+    return found
 
 
 def _functional(model: Any) -> Any:
