@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tfshed.attach.keras3.private import layers_if_any
 from tfshed.attach.which_keras import is_tf_keras
 
 
@@ -49,7 +50,7 @@ def check_unwrapped(model: Any) -> None:
 
     What its wrappers compute is masks and weights apart: a file that is neither small nor plain.
     """
-    for layer in model._flatten_layers():
+    for layer in layers_if_any(model):
         if any(base.__name__ == "PruneLowMagnitude" for base in type(layer).__mro__):
             raise ValueError(
                 f"export: expected a model without pruning wrappers, received {layer.name!r}. "
