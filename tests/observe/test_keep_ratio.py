@@ -13,7 +13,7 @@ from keras import ops
 
 import tfshed
 from tfshed.observe import probe
-from tfshed.observe.csv_table import Table, read_table
+from tfshed.observe.csv_table import CsvTable, read_table
 
 BATCH, BATCHES = 4, 10
 # These runs shed on purpose.
@@ -419,7 +419,7 @@ def test_a_control_run_counts_small_weights_and_removes_none(tmp_path: Path) -> 
     model = net()
     model.compile(sgd(), "mse")
     recount = Recount()
-    keep = tfshed.KeepRatio(tmp_path, schedule=linear(3), degenerate_below=0.02)
+    keep = tfshed.KeepRatio(tmp_path, schedule=linear(3), control_threshold=0.02)
     history = fit(model, [keep, recount]).history
     assert [(r["step"], r["event"]) for r in keep.history][:5] == [
         (2, "look"),
@@ -523,8 +523,11 @@ def test_mirrored_replicas_count_once() -> None:
         ({"directory": ""}, "directory: expected a path or None, received ''"),
         ({"directory": 3}, "directory: expected"),
         ({"schedule": 0.5}, "schedule: expected a callable"),
-        ({"degenerate_below": -1}, "degenerate_below: expected a finite number >= 0, received -1"),
-        ({"degenerate_below": float("nan")}, "degenerate_below"),
+        (
+            {"control_threshold": -1},
+            "control_threshold: expected a finite number >= 0, received -1",
+        ),
+        ({"control_threshold": float("nan")}, "control_threshold"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: dict[str, Any], named: str) -> None:
@@ -533,19 +536,19 @@ def test_wrong_arguments_are_named(arguments: dict[str, Any], named: str) -> Non
 
 
 def test_a_table_grows_columns_and_refuses_what_it_did_not_write(tmp_path: Path) -> None:
-    table = Table(tmp_path / "t.csv", ["step", "epoch"])
+    table = CsvTable(tmp_path / "t.csv", ["step", "epoch"])
     table.append({"step": 1, "epoch": 0})
     table.append({"step": 2, "epoch": 0, "loss": 0.5})
     table.append({"step": 3, "epoch": None})
     text = (tmp_path / "t.csv").read_text()
     assert text == "step,epoch,loss\n1,0,\n2,0,0.5\n3,,\n"
-    again = Table(tmp_path / "t.csv", ["step", "epoch"])
+    again = CsvTable(tmp_path / "t.csv", ["step", "epoch"])
     assert [row["step"] for row in again.resume(2)] == [1, 2]
     again.append({"step": 7, "loss": 1.5})
     assert (tmp_path / "t.csv").read_text() == "step,epoch,loss\n1,0,\n2,0,0.5\n7,,1.5\n"
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match='expected a table with a column "step"'):
-        Table(tmp_path / "other.csv", ["step"]).resume(0)
+        CsvTable(tmp_path / "other.csv", ["step"]).resume(0)
 
 
 @pytest.mark.backend

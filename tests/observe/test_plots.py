@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import tfshed
-from tfshed.observe.csv_table import Table
+from tfshed.observe.csv_table import CsvTable
 from tfshed.observe.plots import keep_ratio_plot
 
 
@@ -45,7 +45,7 @@ def test_several_runs_share_axes_and_have_a_panel_for_the_metric(
     drawn: list[Figure], tmp_path: Path
 ) -> None:
     path = tmp_path / "b.csv"
-    table = Table(path, ["step", "target", "actual"])
+    table = CsvTable(path, ["step", "target", "actual"])
     for row in rows(0.1):
         table.append(row)
     runs = {"momentum 0": rows(0.0), "momentum .9": path}

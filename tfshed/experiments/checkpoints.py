@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfshed.observe.csv_table import replace_file
+from tfshed.observe.replace_file import replace_file
 
 INFO = "info"
 # What reading a file that was cut off, overwritten or is of something else can raise.

@@ -24,8 +24,8 @@ from tfshed.experiments.recorded import comparable
 from tfshed.experiments.results import results, results_table
 from tfshed.experiments.save_checkpoints import SaveCheckpoints
 from tfshed.experiments.scaling import scaled
-from tfshed.observe.csv_table import replace_file
 from tfshed.observe.progress import Progress
+from tfshed.observe.replace_file import replace_file
 from tfshed.observe.run_directory import RunDirectory
 
 FINAL, RESULTS, BEFORE = "model.keras", "results.json", "before.json"

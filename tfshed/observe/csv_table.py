@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-Row = dict[str, Any]
+from tfshed.observe.replace_file import replace_file
 
-
-def replace_file(path: Path, write: Callable[[Path], None]) -> None:
-    """Lets `write` make the file under another name, then renames it.
-
-    Whoever opens `path` meanwhile sees the old file or the new one, never a half.
-    """
-    # The suffix stays last: matplotlib goes by it.
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        write(beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+# A row by the names of its columns; None is an empty field.
+CsvRow = dict[str, Any]
 
 
 def parse(text: str | None) -> Any:
@@ -41,7 +28,7 @@ def parse(text: str | None) -> Any:
     return text
 
 
-def read_table(path: Path) -> tuple[list[str], list[Row]]:
+def read_table(path: Path) -> tuple[list[str], list[CsvRow]]:
     """Columns and rows of a table; a last line that was cut off by a crash is left out.
 
     Raises:
@@ -57,7 +44,7 @@ def read_table(path: Path) -> tuple[list[str], list[Row]]:
     return columns, [{k: parse(v) for k, v in row.items() if k is not None} for row in reader]
 
 
-class Table:
+class CsvTable:
     """Rows of one CSV file, each with a "step".
 
     Args:
@@ -68,7 +55,7 @@ class Table:
     def __init__(self, path: Path, columns: list[str]):
         self.path, self.columns = path, list(columns)
 
-    def resume(self, step: int) -> list[Row]:
+    def resume(self, step: int) -> list[CsvRow]:
         """Drops all rows after `step` from the file, and returns those that are left."""
         if not self.path.exists():
             return []
@@ -82,7 +69,7 @@ class Table:
         self._rewrite(kept)
         return kept
 
-    def append(self, row: Row) -> None:
+    def append(self, row: CsvRow) -> None:
         """Writes one row; None is an empty field."""
         new = [name for name in row if name not in self.columns]
         self.columns += new
@@ -94,7 +81,7 @@ class Table:
             with self.path.open("a", newline="") as file:
                 self._writer(file).writerow(row)
 
-    def _rewrite(self, rows: list[Row]) -> None:
+    def _rewrite(self, rows: list[CsvRow]) -> None:
         def write(path: Path) -> None:
             with path.open("w", newline="") as file:
                 writer = self._writer(file)

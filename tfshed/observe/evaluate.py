@@ -11,7 +11,7 @@ from tfshed.observe.journal import flat
 
 
 def evaluate_aside(model: Any, data: Any, batch_size: Any = None, steps: Any = None) -> Any:
-    """The metrics on `data`; training goes on as if nobody had asked.
+    """The metrics on `data`, in the middle of an epoch, whose own metrics are left as they are.
 
     Args:
         model: compiled, being trained.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tfshed.observe.csv_table import Row, Table, replace_file
-from tfshed.observe.scalars import Scalars
+from tfshed.observe.csv_table import CsvRow, CsvTable
+from tfshed.observe.replace_file import replace_file
+from tfshed.observe.tensorboard import ScalarWriter
 
 KEY = ["step", "epoch", "event"]
 RATIOS = ["target", "actual", "gap", "after_update", "threshold", "scheduled", "shed"]
@@ -21,16 +22,16 @@ class Journal:
     """
 
     def __init__(self, directory: Path | None, tensorboard: bool):
-        self.rows: list[Row] = []
+        self.rows: list[CsvRow] = []
         self.directory = directory
-        self._tables: list[Table] = []
-        self._scalars: Scalars | None = None
+        self._tables: list[CsvTable] = []
+        self._scalars: ScalarWriter | None = None
         if directory is not None:
             self._tables = [
-                Table(directory / "keep_ratio.csv", [*KEY, *RATIOS, "learning_rate"]),
-                Table(directory / "keep_ratio_layers.csv", KEY),
+                CsvTable(directory / "keep_ratio.csv", [*KEY, *RATIOS, "learning_rate"]),
+                CsvTable(directory / "keep_ratio_layers.csv", KEY),
             ]
-            self._scalars = Scalars(str(directory / "tensorboard")) if tensorboard else None
+            self._scalars = ScalarWriter(str(directory / "tensorboard")) if tensorboard else None
 
     def resume(self, step: int) -> None:
         """Drops the rows after `step`, a future that did not come; takes over earlier ones."""
@@ -47,14 +48,16 @@ class Journal:
         if len(rows) > len(self.rows):
             self.rows = rows
 
-    def add(self, row: Row, kernels: dict[str, float]) -> None:
+    def add(self, row: CsvRow, kernels: dict[str, float]) -> None:
         """Takes a row, which begins with the columns `KEY`, and the keep-ratios of the kernels."""
         self.rows.append({**row, "kernels": kernels})
         if self._tables:
             self._tables[0].append(row)
             self._tables[1].append({**{k: row[k] for k in KEY}, **kernels})
 
-    def scalars(self, net: Row, groups: list[Row], kernels: dict[str, float], step: int) -> None:
+    def scalars(
+        self, net: CsvRow, groups: list[CsvRow], kernels: dict[str, float], step: int
+    ) -> None:
         """Writes numbers for TensorBoard, under keep_ratio/, keep_ratio_<group>/ and kernels/."""
         if self._scalars is None:
             return

@@ -1,4 +1,4 @@
-"""`KeepRatio`: what the schedule asks for and what the net has kept, at every update and epoch."""
+"""`KeepRatio`: the schedule's target and what the net has kept, at every update and epoch."""
 
 from __future__ import annotations
 
@@ -29,17 +29,20 @@ IN_BAR = ("keep_target", "keep_actual")
 
 
 class KeepRatio(keras.callbacks.Callback):
-    """Follows target keep-ratio r, actual keep-ratio rho and shedding, at every update and epoch.
+    """Records the target keep-ratio, the actual one and what was shed, at every update and epoch.
 
-    A row is made after each step with a pruning update and at the end of each epoch:
+    It makes a row after each step with a pruning update and at the end of each epoch, with:
 
     * `step`: optimizer steps begun (accumulated batches are one step); `epoch`: from 0, as in
       Keras; `event`: "update", "epoch" or "look" (see below).
-    * `target`: r, 1 before the first update. `actual`: rho, the fraction the masks keep now,
-      in weights or in the granularity's blocks. `gap`: r - rho, what was shed ahead of schedule.
-    * `after_update`: rho right after the last update, before anything was shed again.
-    * `threshold`: theta, the largest over scopes. `scheduled`, `shed`: how many weights (blocks)
-      the schedule pruned and how many fell below theta, since the start.
+    * `target`: the keep-ratio r that the schedule gives, 1 before the first update. `actual`: the
+      keep-ratio rho, which is the fraction of weights (or of the granularity's blocks) that the
+      masks keep now. `gap`: r - rho, the fraction that was shed ahead of the schedule.
+    * `after_update`: the actual keep-ratio right after the last update, before anything was shed
+      again.
+    * `threshold`: the threshold for shedding, the largest over scopes. `scheduled`, `shed`: how
+      many weights (blocks) the schedule pruned and how many fell below the threshold, since the
+      start.
     * `learning_rate`, and the metrics known: at updates the running ones of the epoch.
 
     With several pruning groups, ratios are means weighted by the groups' weights, counts are sums,
@@ -55,11 +58,11 @@ class KeepRatio(keras.callbacks.Callback):
     The device is read only when the schedule says that an update may have happened. Updates hidden
     inside one execution (`steps_per_execution` > 1) have rows with the target alone.
 
-    A model whose optimizer does not prune is a control run: r is 1, and rho the fraction of
-    weights in its trainable kernels (those that pruning takes by default) with
-    |w| >= `degenerate_below`, which is not removed and may grow again. So rho is what a pruned run
-    with that first threshold would look like if it never pruned and forgave. Rows come each epoch,
-    and where `schedule` has updates (event "look").
+    A model whose optimizer does not prune is a control run. Its target is 1, and its actual
+    keep-ratio is the fraction of weights with |w| >= `control_threshold` in its trainable kernels
+    (those that are pruned by default). Nothing is removed: a weight that was below the threshold
+    counts again once it has grown above it. It makes a row at the end of each epoch, and in steps
+    in which `schedule` has an update (with the event "look").
 
     A run that goes on from a checkpoint goes on with the files: rows after the step it resumes at
     are dropped first. A run from step 0 begins them anew, as `CSVLogger` does.
@@ -74,8 +77,9 @@ class KeepRatio(keras.callbacks.Callback):
         validation_batch_size, validation_steps: as in `fit`.
         plot, tensorboard: whether these are written; default True.
         schedule: for control runs, a pruning schedule at whose updates to look. Default None.
-        degenerate_below: float >= 0, for control runs; default 1e-4, the first threshold of
-            pruning by magnitude. 0 counts what is not zero.
+        control_threshold: float >= 0, for control runs: the least magnitude that counts as kept.
+            Default 1e-4, the first threshold of pruning by magnitude. 0 counts all that is not
+            zero.
 
     Attributes:
         history: list of dict, all rows; "kernels" in them has the keep-ratio of each kernel.
@@ -108,7 +112,7 @@ class KeepRatio(keras.callbacks.Callback):
         plot: bool = True,
         tensorboard: bool = True,
         schedule: Any = None,
-        degenerate_below: float = 1e-4,
+        control_threshold: float = 1e-4,
     ):
         super().__init__()
         if directory is not None and (
@@ -120,12 +124,12 @@ class KeepRatio(keras.callbacks.Callback):
                 "schedule: expected a callable step -> (should_prune, sparsity) or None, received "
                 f"{schedule!r}"
             )
-        if not isinstance(degenerate_below, (int, float)) or not 0 <= degenerate_below < 1e30:
+        if not isinstance(control_threshold, (int, float)) or not 0 <= control_threshold < 1e30:
             raise ValueError(
-                f"degenerate_below: expected a finite number >= 0, received {degenerate_below!r}"
+                f"control_threshold: expected a finite number >= 0, received {control_threshold!r}"
             )
         self._validation = (validation_data, validation_batch_size, validation_steps)
-        self._schedule, self._degenerate_below = schedule, degenerate_below
+        self._schedule, self._control_threshold = schedule, control_threshold
         self._journal = Journal(None if directory is None else Path(directory), tensorboard)
         self._plot = plot
         self._probe: Any = None
@@ -190,7 +194,7 @@ class KeepRatio(keras.callbacks.Callback):
         self._probe = (
             PruningProbe(pruning.groups)
             if pruning is not None
-            else ControlProbe(model, self._degenerate_below, self._schedule)
+            else ControlProbe(model, self._control_threshold, self._schedule)
         )
         while getattr(optimizer, "inner_optimizer", None) is not None:
             optimizer = optimizer.inner_optimizer

@@ -14,7 +14,7 @@ from tfshed.attach.keras3.optimizer import pruning_optimizer
 from tfshed.attach.keras3.private import layers_in
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.core.backend import to_numpy
-from tfshed.observe.scalars import Scalars
+from tfshed.observe.tensorboard import ScalarWriter
 
 
 class PruningSummaries(keras.callbacks.TensorBoard):
@@ -52,7 +52,7 @@ class PruningSummaries(keras.callbacks.TensorBoard):
                 f"log_dir: expected a path or a string that is not empty, received {log_dir!r}"
             )
         super().__init__(log_dir=os.fspath(log_dir), update_freq=update_freq, **kwargs)
-        self._scalars = Scalars(os.path.join(self.log_dir, "metrics"))
+        self._scalars = ScalarWriter(os.path.join(self.log_dir, "metrics"))
 
     def on_train_begin(self, logs: Any = None) -> None:
         super().on_train_begin(logs)
@@ -75,18 +75,18 @@ class PruningSummaries(keras.callbacks.TensorBoard):
     def _write(self) -> None:
         optimizer = pruning_optimizer(self.model.optimizer)
         values: dict[str, float] = {}
-        for name, group, i in names(self.model, optimizer.groups if optimizer else []):
+        for name, group, i in tag_prefixes(self.model, optimizer.groups if optimizer else []):
             kept = float(np.mean(to_numpy(group.masks[i])))
             values[f"{name}mask:0/sparsity"] = 1.0 - kept
-            theta = to_numpy(group.threshold)[group.scopes[i]]
-            values[f"{name}threshold:0/threshold"] = float(theta)
+            threshold = to_numpy(group.threshold)[group.scopes[i]]
+            values[f"{name}threshold:0/threshold"] = float(threshold)
         # Empty where the model is built in its first step only.
         if values and optimizer is not None:
             self._scalars.write(values, int(to_numpy(optimizer.iterations)))
 
 
-def names(model: Any, groups: list[PruningGroup]) -> Iterator[tuple[str, PruningGroup, int]]:
-    """The prefix of its tags, the group and the number in it, for every kernel."""
+def tag_prefixes(model: Any, groups: list[PruningGroup]) -> Iterator[tuple[str, PruningGroup, int]]:
+    """For every kernel what its tags begin with, its group, and its number in the group."""
     prefixes: dict[int, str] = {}
     for layer in layers_in(model):
         if isinstance(layer, PruneLowMagnitude):

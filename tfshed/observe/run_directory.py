@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tfshed.observe.csv_table import replace_file
+from tfshed.observe.replace_file import replace_file
 
 SETTINGS = "settings.json"
 PACKAGES = ("tensorflow", "jax", "torch", "keras", "numpy", "scikit-learn")

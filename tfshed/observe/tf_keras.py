@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfshed import observe as tracking
 from tfshed.attach.tf_keras.hook import Hook, hooks_of
 from tfshed.attach.tf_keras.private import take_logs_as_they_are
 from tfshed.attach.tf_keras.real import tf_keras
 from tfshed.core.backend import to_numpy
+from tfshed.observe import keep_ratio
 from tfshed.observe.clock import Clock
 from tfshed.observe.probe import PruningProbe
 
 
 @take_logs_as_they_are
-class KeepRatio(tracking.KeepRatio, tf_keras.callbacks.Callback):
+class KeepRatio(keep_ratio.KeepRatio, tf_keras.callbacks.Callback):
     """`tfshed.KeepRatio` for `fit` of a tf_keras model: same arguments, rows, logs and files.
 
     Only models that are pruned are followed: a control run without pruning needs Keras 3.

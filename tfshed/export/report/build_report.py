@@ -18,7 +18,7 @@ from tfshed.export.report import kernel_rows
 from tfshed.export.report.model_report import Report
 from tfshed.export.report.runtimes import verdicts, xnnpack_conditions
 from tfshed.export.report.sizes import FORMATS, sizes
-from tfshed.observe.csv_table import replace_file
+from tfshed.observe.replace_file import replace_file
 
 __all__ = ["Report", "report"]
 

@@ -1,4 +1,4 @@
-"""Scalars for TensorBoard, from every backend."""
+"""Numbers over steps in TensorBoard's event files, on every backend."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 
-class Scalars:
+class ScalarWriter:
     """Writes scalars to event files in a folder, which is made at the first write.
 
     `tf.summary` with TensorFlow; with JAX and PyTorch TensorBoard's own writer.
