@@ -7,6 +7,8 @@ gradient for the new weight, so that a test decides what the inner optimizer doe
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import keras
 import numpy as np
 
@@ -32,6 +34,12 @@ def blocks_of(x, a, b):
     return x.reshape(*x.shape[:-2], a * b)
 
 
+def target_count(sparsity, total):
+    """How many of `total` are kept, in Python's exact numbers; halves go to the even one."""
+    keep = Fraction(float(np.float32(1) - np.float32(sparsity)))
+    return max(1, round(keep * int(total)))
+
+
 class Simulator:
     """Masks, threshold and counts after each step.
 
@@ -40,7 +48,8 @@ class Simulator:
         schedule: step -> (due, sparsity).
         block: None, or (a, b, pooling).
         pattern: None, or (size of a group, sparsity -> how many of a group go).
-        order: None for magnitude, or (number of weights, step) -> keys by which to prune instead.
+        order: None for magnitude, or (positions in the model, step) -> keys by which to prune
+            instead.
     """
 
     def __init__(
@@ -52,8 +61,8 @@ class Simulator:
         grow=True,
         shed_every=1,
         monotone=True,
-        guard=0.0,
-        final=0.0,
+        guard=0.1,
+        final=0.8,
         block=None,
         pattern=None,
         order=None,
@@ -66,11 +75,15 @@ class Simulator:
         # What is zero is pruned, but a kernel of nothing but zeros has not been trained yet.
         self.masks = [(self.score(w) != 0) | (not w.any()) for w in weights]
         self.totals = [sum(self.masks[i].size for i in row) for row in self.rows]
-        self.theta = np.full(len(self.rows), threshold, "float32")
+        sizes = [m.size for m in self.masks]
+        self.positions = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+        self.threshold = np.full(len(self.rows), threshold, "float32")
         self.kept, self.scheduled, self.shed = (np.zeros(len(self.rows), int) for _ in range(3))
         for i, s in enumerate(self.scopes):
             self.kept[s] += self.masks[i].sum()
-        self.floor = [int(guard * (1 - final) * t) for t in self.totals]
+        # The collapse guard leaves so many; 0: it is off.
+        self.floor = [max(1, int(guard * (1 - final) * t)) if guard else 0 for t in self.totals]
+        self.held = 0
         self.sheds = threshold > 0
 
     def score(self, weight):
@@ -86,7 +99,7 @@ class Simulator:
             return x.sum(-1, dtype="float32") / present
         return np.sqrt((x * x).sum(-1, dtype="float32"))
 
-    def spread(self, mask, shape):
+    def expand(self, mask, shape):
         if self.block is not None:
             a, b, _ = self.block
             mask = mask.repeat(a, -2).repeat(b, -1)[..., : shape[-2], : shape[-1]]
@@ -101,14 +114,21 @@ class Simulator:
         if due and self.monotone:
             self.prune(t, before, np.float32(sparsity))
         if self.sheds and t % self.shed_every == 0:
-            for i, w in enumerate(after):
-                s = self.scopes[i]
-                if self.kept[s] > self.floor[s]:
-                    self.masks[i] &= ~(self.score(w) < self.theta[s])
+            held = False
+            for s, row in enumerate(self.rows):
+                left = {i: self.masks[i] & ~(self.score(after[i]) < self.threshold[s]) for i in row}
+                if self.floor[s] and self.kept[s] <= self.floor[s]:
+                    continue
+                if sum(int(m.sum()) for m in left.values()) < self.floor[s]:
+                    held = True
+                    continue
+                for i, mask in left.items():
+                    self.masks[i] = mask
+            self.held += held
         if due and not self.monotone:
             self.prune(t, after, np.float32(sparsity))
         return [
-            np.where(self.spread(m, w.shape), w, np.zeros((), w.dtype))
+            np.where(self.expand(m, w.shape), w, np.zeros((), w.dtype))
             for m, w in zip(self.masks, after)
         ]
 
@@ -131,12 +151,11 @@ class Simulator:
     def _smallest(self, s, t, old, score, sparsity):
         kept = np.concatenate([m.ravel() for m in old])
         rank = flat = np.concatenate([x.ravel() for x in score])
-        keep = np.round((np.float32(1) - sparsity) * np.float32(self.totals[s]))
-        n = int(kept.sum()) - max(int(keep), 1)
+        n = int(kept.sum()) - target_count(sparsity, self.totals[s])
         if n <= 0:
             return old
         if self.order is not None:
-            rank = self.order(flat.size, t)
+            rank = self.order(np.concatenate([self.positions[i] for i in self.rows[s]]), t)
         positions = np.flatnonzero(kept)
         gone = positions[np.argsort(rank[positions], kind="stable")[:n]]
         if self.order is None:
@@ -144,7 +163,7 @@ class Simulator:
             if not np.isfinite(largest):
                 return old
             if self.grow:
-                self.theta[s] = max(self.theta[s], largest)
+                self.threshold[s] = max(self.threshold[s], largest)
         kept[gone] = False
         edges = np.cumsum([m.size for m in old])[:-1]
         return [part.reshape(m.shape) for part, m in zip(np.split(kept, edges), old)]

@@ -48,14 +48,14 @@ def test_blocks_are_numpys(lead, channels, size, pooling, seed, swapped):
     axes = Axes(rank - 1, rank - 2) if swapped else Axes(rank - 2, rank - 1)
     turn = (lambda x: np.swapaxes(x, -1, -2)) if swapped else (lambda x: x)
     kernel = np.ascontiguousarray(turn(w))
-    scores = numpy(block.scores(ops.convert_to_tensor(kernel), axes))
+    scores = numpy(block.magnitudes(ops.convert_to_tensor(kernel), axes))
     assert scores.shape == block.mask_shape(kernel.shape, axes)
     np.testing.assert_allclose(turn(scores), want, rtol=1e-6, atol=1e-7)
     mask = rng.random(scores.shape) < 0.5
-    full = turn(numpy(block.spread(ops.convert_to_tensor(mask), kernel.shape, axes)))
+    full = turn(numpy(block.expand(ops.convert_to_tensor(mask), kernel.shape, axes)))
     wide = turn(mask).repeat(size[0], -2).repeat(size[1], -1)
     np.testing.assert_array_equal(full, wide[..., : channels[0], : channels[1]])
-    count = turn(numpy(block.count_in_block(ops.convert_to_tensor(kernel > 0), axes)))
+    count = turn(numpy(block.total(ops.cast(kernel > 0, "int32"), axes)))
     np.testing.assert_array_equal(count, blocks_of((w > 0).astype(int), *size).sum(-1))
 
 
@@ -78,18 +78,18 @@ def test_filters_are_numpys(shape, pooling, swapped, seed):
         "AVG": np.abs(filters).mean(1),
         "MAX": np.abs(filters).max(1),
     }[pooling]
-    scores = numpy(kind.scores(ops.convert_to_tensor(w), axes))
+    scores = numpy(kind.magnitudes(ops.convert_to_tensor(w), axes))
     assert scores.shape == kind.mask_shape(shape, axes)
     np.testing.assert_allclose(scores, want, rtol=1e-6)
     mask = rng.random(scores.shape) < 0.5
-    full = numpy(kind.spread(ops.convert_to_tensor(mask), shape, axes))
+    full = numpy(kind.expand(ops.convert_to_tensor(mask), shape, axes))
     assert full.shape == tuple(shape)
     np.testing.assert_array_equal(np.moveaxis(full, axes.output, -1) & ~mask, False)
     assert full.sum() == mask.sum() * (w.size // len(mask))
     # Nothing else left: the one with the largest key stays, if it was there before.
     keys, before = rng.integers(0, 3, mask.shape).astype("int32"), rng.random(mask.shape) < 0.7
     kept = mask & before
-    after = numpy(kind.spare(*map(ops.convert_to_tensor, (kept, before, keys))))
+    after = numpy(kind.with_last(*map(ops.convert_to_tensor, (kept, before, keys))))
     if kept.any() or not before.any():
         np.testing.assert_array_equal(after, kept)
     else:
@@ -204,8 +204,8 @@ def test_a_round_trip(kind):
         (lambda: Block(4, 1, "L1"), "Block pooling: expected one of"),
         (lambda: Filter("L1"), "Filter pooling: expected one of"),
         (lambda: NxM(4, 4), "expected n < m"),
-        (lambda: Balanced(1), "expected an int >= 2"),
-        (lambda: granularity.get("4x1"), "granularity: expected None, Block"),
+        (lambda: Balanced(1), "Balanced bank: expected a whole number >= 2"),
+        (lambda: granularity.get("4by1"), "granularity: expected None, a tfshed.granularity.Gran"),
         (lambda: PruningConfig(0.5), "pruning_schedule: expected a PruningSchedule"),
         (lambda: PruningConfig(OneShot(0.5), scope="net"), "scope: expected one of"),
         (lambda: PruningConfig(OneShot(0.5), threshold=-1), "threshold: expected a finite"),

@@ -526,7 +526,7 @@ def test_tfmots_classes_agree_with_tfmot_where_it_is_right():
 
 OTHER_BACKEND = """
 import json, sys
-from tfshed.schedules import ExponentialDecay
+from tfshed.core.schedules import ExponentialDecay
 schedule = ExponentialDecay(0.85, 300, 3500)
 values = [schedule.keep_ratio(100)]
 own = "tensorflow" in sys.modules

@@ -78,7 +78,7 @@ def test_the_quantile_of_single_weights_over_the_scope(scope):
         gone = part.size - round(0.4 * part.size)
         # Any number from the last magnitude that goes to the first that stays says the same.
         above, first = np.sort(np.abs(part), axis=None)[gone - 1 : gone + 1]
-        found_above = to_numpy(group.survives_above)[0 if scope == "global" else i]
+        found_above = to_numpy(group.decay_threshold)[0 if scope == "global" else i]
         assert above <= found_above < first
         want = w - decay(w, above, TABLE, 0.1)
         kept = to_numpy(group.mask_of(i))

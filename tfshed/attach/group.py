@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -12,9 +12,15 @@ from keras import ops
 
 from tfshed.attach.kernels import Kernel
 from tfshed.attach.ownership import GroupState, owner_of
-from tfshed.core import engine
-from tfshed.core.backend import cond, live, to_numpy
+from tfshed.core import criteria, engine
+from tfshed.core.backend import cond, read, to_numpy
 from tfshed.core.config import PruningConfig
+from tfshed.core.counting import check_totals
+from tfshed.core.schedules.due import is_sparsity, sparsity_at_start, with_start
+
+# The elements of `PruningGroup.events`: steps in which the collapse guard held shedding back, and
+# updates at which the schedule gave no sparsity.
+HELD, REFUSED = 0, 1
 
 
 class PruningGroup:
@@ -28,12 +34,15 @@ class PruningGroup:
 
     Attributes:
         masks: one bool variable for each kernel, of the granularity's mask shape; True = kept.
-        threshold: float32 variable (scopes,), the shedding threshold theta.
+        threshold: float32 variable (scopes,), the shedding threshold.
         target: float32 variable (), the target keep-ratio in force: 1 before the first update.
         step: int32 variable (), the last optimizer step that was looked at.
         counts: int32 variable (3, scopes): kept after the last update; pruned by the schedule, and
             found shed at updates, since the start. In weights, or blocks.
+        events: int32 variable (2,), what went wrong since the start, see `problems`.
+        criterion_state: for each kernel the variables that the criterion keeps, by name.
         totals: numpy (scopes,), how many weights (blocks) there are.
+        position: how many elements the groups before this one have, see `number_positions`.
     """
 
     def __init__(
@@ -50,16 +59,10 @@ class PruningGroup:
         ]
         self.totals = np.zeros(self.scopes[-1] + 1, np.int64)
         np.add.at(self.totals, self.scopes, [int(np.prod(s)) for s in self.mask_shapes])
-        # What is due at step 0, before training, is done in the first step.
-        due, sparsity = config.schedule(0)
-        self._at_start = float(np.asarray(ops.convert_to_numpy(sparsity))) if due else None
+        check_totals(self.totals, config.granularity)
+        self.position = 0
+        self.at_start = sparsity_at_start(config.schedule)
         self.sheds = config.threshold > 0
-        final = config.final_sparsity
-        self._floor = (
-            np.floor(config.collapse_guard * (1.0 - final) * self.totals).astype("int32")
-            if final is not None
-            else np.zeros(len(self.totals), "int32")
-        )
 
     def build(self, add_variable: Callable[..., Any]) -> None:
         """Makes the state, with an optimizer's `add_variable`.
@@ -77,7 +80,16 @@ class PruningGroup:
         self.target = add_variable((), initializer="ones", dtype="float32", name="target")
         self.step = add_variable((), dtype="int32", name="step")
         self.counts = add_variable((3, n), dtype="int32", name="counts")
-        self.survives_above = add_variable((n,), dtype="float32", name="survives_above")
+        # The names of variables are those of files that were written before.
+        self.decay_threshold = add_variable((n,), dtype="float32", name="survives_above")
+        self.events = add_variable((2,), dtype="int32", name="events")
+        self.criterion_state = [
+            {
+                name: add_variable(shape, dtype="float32", name=f"{name}_{i}")
+                for name in self.config.criterion.keeps
+            }
+            for i, shape in enumerate(self.mask_shapes)
+        ]
         self.threshold.assign(np.full((n,), self.config.threshold, "float32"))
         kept = np.zeros((3, n), "int32")
         for kernel, mask, scope in zip(self.kernels, self.masks, self.scopes):
@@ -94,7 +106,9 @@ class PruningGroup:
             self.target,
             self.step,
             self.counts,
-            self.survives_above,
+            self.decay_threshold,
+            self.events,
+            self.criterion_state,
         )
         self._adopt()
 
@@ -109,7 +123,9 @@ class PruningGroup:
                     stacklevel=2,
                 )
             return np.ones(self.config.granularity.mask_shape(weight.shape, kernel.axes), bool)
-        return np.asarray(to_numpy(self.config.granularity.scores(live(weight), kernel.axes)) != 0)
+        return np.asarray(
+            to_numpy(self.config.granularity.magnitudes(read(weight), kernel.axes)) != 0
+        )
 
     def _adopt(self) -> None:
         """Takes threshold and target over from the group that pruned these kernels before."""
@@ -125,71 +141,150 @@ class PruningGroup:
         for mine, theirs in zip(
             self.state.variables[len(self.masks) :], old.variables[len(old.masks) :]
         ):
-            if mine is not self.step:
+            if mine is not self.step and mine is not self.events:
                 mine.assign(to_numpy(theirs))
         for mine, theirs in zip(self.masks, old.masks):
             mine.assign(np.logical_and(to_numpy(mine), to_numpy(theirs)))
 
-    def prune(self, step: Any) -> list[Any]:
-        """The masks after the schedule's update for `step`, if one is due; writes all else.
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What the criterion looks at besides weights: "gradient", "slots"."""
+        return self.config.criterion.needs
+
+    def prune(
+        self,
+        step: Any,
+        gradients: Sequence[Any] | None = None,
+        slots: Sequence[Mapping[str, Any]] | None = None,
+    ) -> list[Any]:
+        """Returns the masks after the schedule's update for `step`, if one is due; writes all else.
 
         Args:
             step: int32 scalar, optimizer steps done, this one included.
+            gradients: one for each kernel, dense, where `needs` names it.
+            slots: the inner optimizer's variables of each kernel by name, where `needs` names them.
         """
-        new_step = step > live(self.step)
+        new_step = step > read(self.step)
         due, sparsity = self.config.schedule(step)
-        sparsity = ops.cast(sparsity, "float32")
-        if self._at_start is not None:
-            first = ops.logical_and(step == 1, ops.logical_not(due))
-            sparsity = ops.where(first, self._at_start, sparsity)
-            due = ops.logical_or(due, first)
+        due, sparsity = with_start(self.at_start, step, due, ops.cast(sparsity, "float32"))
         due = ops.logical_and(due, new_step)
-        counts = live(self.counts)
-        state = engine.State(
-            live(self.threshold), counts[0], counts[1], counts[2], live(self.survives_above)
+        # A schedule that gives no sparsity changes nothing.
+        usable = ops.logical_and(due, is_sparsity(sparsity))
+        self._report(REFUSED, ops.cast(due, "int32") - ops.cast(usable, "int32"))
+        kernels = self._observe(step, gradients, slots)
+        counts = read(self.counts)
+        before = engine.Totals(
+            read(self.threshold), counts[0], counts[1], counts[2], read(self.decay_threshold)
         )
 
         def now() -> Any:
             masks, after = engine.update(
-                self.config,
-                [k.variable for k in self.kernels],
-                self.masks,
-                [k.axes for k in self.kernels],
-                self.scopes,
-                state,
-                sparsity,
-                step,
+                self.config, kernels, self.masks, self.scopes, before, sparsity
             )
             return masks, tuple(after)
 
-        masks, after = cond(due, now, lambda: ([live(m) for m in self.masks], tuple(state)))
-        after = engine.State(*after)
-        self.threshold.assign(after.theta)
+        masks, after = cond(usable, now, lambda: ([read(m) for m in self.masks], tuple(before)))
+        after = engine.Totals(*after)
+        self.threshold.assign(after.threshold)
         self.counts.assign(ops.stack([after.kept, after.scheduled, after.shed]))
-        self.survives_above.assign(after.survives_above)
-        self.target.assign(ops.where(due, 1.0 - sparsity, live(self.target)))
+        self.decay_threshold.assign(after.decay_threshold)
+        self.target.assign(ops.where(usable, 1.0 - sparsity, read(self.target)))
         self.step.assign(step)
         return list(masks)
 
+    def _observe(
+        self, step: Any, gradients: Sequence[Any] | None, slots: Any
+    ) -> list[criteria.Context]:
+        """What the criterion sees of each kernel, once it has looked at this step."""
+        kernels = engine.contexts(
+            self.config,
+            [k.variable for k in self.kernels],
+            [k.axes for k in self.kernels],
+            step,
+            self.position,
+            gradients if "gradient" in self.needs else None,
+            slots if "slots" in self.needs else None,
+            self.criterion_state,
+        )
+        if self.config.criterion.keeps:
+            for kernel, state in zip(kernels, self.criterion_state):
+                kernel.state = {name: read(v) for name, v in state.items()}
+                kernel.state = {**kernel.state, **self.config.criterion.observe(kernel)}
+                for name, variable in state.items():
+                    variable.assign(kernel.state[name])
+        return kernels
+
+    def _report(self, event: int, times: Any) -> None:
+        self.events.assign(read(self.events) + ops.cast(np.arange(2) == event, "int32") * times)
+
+    def problems(self) -> list[str]:
+        """Returns what went wrong since the start, as sentences; no work inside a step."""
+        found = []
+        held, refused = to_numpy(self.events).tolist()
+        if held:
+            found.append(
+                "shedding would have taken nearly all that is left: it was left out in some steps "
+                f"(collapse_guard={self.config.collapse_guard}). A lower learning rate, momentum "
+                "or threshold, or grow_threshold=False, sheds less."
+            )
+        if refused:
+            found.append(
+                "pruning_schedule: expected a sparsity in [0, 1) at every update, received another "
+                f"number from {self.config.schedule!r}; these updates were left out"
+            )
+        return found
+
     def shed(self, step: Any, masks: Sequence[Any]) -> None:
-        """Sheds what fell below the threshold, and writes masks and exact zeros."""
-        theta = None
+        """Sheds what fell below the threshold, and writes masks and exact zeros.
+
+        A scope that would be left with less than the collapse guard leaves sheds nothing.
+        """
+        thresholds = None
         if self.sheds:
-            look = live(self.counts)[0] > ops.convert_to_tensor(self._floor)
-            if self.config.shed_every > 1:
-                look = ops.logical_and(look, step % self.config.shed_every == 0)
-            theta = ops.where(look, live(self.threshold), 0.0)
+            thresholds = self._thresholds(step)
+            if self.config.collapse_guard:
+                masks, thresholds, held = engine.guarded(
+                    self.config,
+                    [read(k.variable) for k in self.kernels],
+                    masks,
+                    thresholds,
+                    [k.axes for k in self.kernels],
+                    self.scopes,
+                    self._floor(),
+                )
+                self._report(HELD, ops.cast(ops.any(held), "int32"))
         for kernel, variable, mask, scope in zip(self.kernels, self.masks, masks, self.scopes):
-            limit = None if theta is None else theta[scope]
-            mask, weight = engine.shed(self.config, live(kernel.variable), mask, limit, kernel.axes)
+            threshold = None if thresholds is None else thresholds[scope]
+            mask, weight = engine.shed(
+                self.config, read(kernel.variable), mask, threshold, kernel.axes
+            )
             variable.assign(mask)
             kernel.variable.assign(weight)
+
+    def _thresholds(self, step: Any) -> Any:
+        """The threshold of each scope, 0 where nothing is to be shed in this step."""
+        thresholds = read(self.threshold)
+        if self.config.shed_every > 1:
+            thresholds = ops.where(step % self.config.shed_every == 0, thresholds, 0.0)
+        if self.config.collapse_guard:
+            # A net that came with less than the guard leaves sheds nothing more.
+            thresholds = ops.where(read(self.counts)[0] > self._floor(), thresholds, 0.0)
+        return thresholds
+
+    def _floor(self) -> Any:
+        """How many elements of each scope the collapse guard leaves: int32, at least 1."""
+        guard, final = self.config.collapse_guard, self.config.final_sparsity
+        if final is not None:
+            floor = np.maximum(np.floor(guard * (1.0 - final) * self.totals), 1)
+            return ops.convert_to_tensor(floor.astype("int32"))
+        floor = guard * read(self.target) * ops.convert_to_tensor(self.totals.astype("float32"))
+        return ops.maximum(ops.cast(floor, "int32"), 1)
 
     def zero(self) -> None:
         """Writes exact zeros under the masks once more."""
         for kernel, mask in zip(self.kernels, self.masks):
             _, weight = engine.shed(
-                self.config, live(kernel.variable), live(mask), None, kernel.axes
+                self.config, read(kernel.variable), read(mask), None, kernel.axes
             )
             kernel.variable.assign(weight)
 
@@ -197,18 +292,18 @@ class PruningGroup:
         """The mask of kernel `i`, at the kernel's shape: bool tensor."""
         kernel = self.kernels[i]
         shape = tuple(kernel.variable.shape)
-        return self.config.granularity.spread(live(self.masks[i]), shape, kernel.axes)
+        return self.config.granularity.expand(read(self.masks[i]), shape, kernel.axes)
 
     def gradient(self, i: int, grad: Any, mask: Any, masked: bool) -> Any:
         """The gradient of kernel `i`: with selective weight decay, zero under the mask if asked."""
         kernel, config = self.kernels[i], self.config
         if config.weight_decay is not None:
-            weight, above = live(kernel.variable), live(self.survives_above)[self.scopes[i]]
+            weight, gone = read(kernel.variable), read(self.decay_threshold)[self.scopes[i]]
             grad = grad + config.weight_decay.gradient(
-                weight, above, config.granularity, kernel.axes
+                weight, gone, config.granularity, kernel.axes
             )
         if masked:
-            keep = config.granularity.spread(mask, tuple(kernel.variable.shape), kernel.axes)
+            keep = config.granularity.expand(mask, tuple(kernel.variable.shape), kernel.axes)
             grad = ops.where(keep, grad, ops.zeros((), dtype=grad.dtype))
         return grad
 
@@ -224,3 +319,11 @@ class PruningGroup:
             for k in self.kernels
         ]
         return {"config": put(self.config), "kernels": kernels}
+
+
+def number_positions(groups: Sequence[PruningGroup]) -> None:
+    """Gives every group of a model positions of its own, so that no two kernels draw alike."""
+    position = 0
+    for group in groups:
+        group.position = position
+        position += int(group.totals.sum())

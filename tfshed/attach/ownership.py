@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tfshed.attach.weak_table import WeakTable
-from tfshed.core.backend import live, to_numpy
+from tfshed.core.backend import read, to_numpy
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,7 +30,9 @@ class GroupState:
     target: Any
     step: Any
     counts: Any
-    survives_above: Any
+    decay_threshold: Any
+    events: Any
+    criterion: list[dict[str, Any]]
 
     @property
     def variables(self) -> list[Any]:
@@ -41,7 +43,9 @@ class GroupState:
             self.target,
             self.step,
             self.counts,
-            self.survives_above,
+            self.decay_threshold,
+            self.events,
+            *(variable for kernel in self.criterion for variable in kernel.values()),
         ]
 
 
@@ -93,8 +97,8 @@ class Owner:
 
     def mask(self, variable: Any, axes: Any) -> Any:
         """The mask at the kernel's shape: bool tensor, True = kept."""
-        stored = live(self.state.masks[self.index])
-        return self.state.config.granularity.spread(stored, tuple(variable.shape), axes)
+        stored = read(self.state.masks[self.index])
+        return self.state.config.granularity.expand(stored, tuple(variable.shape), axes)
 
 
 _owners: WeakTable[Owner] = WeakTable()

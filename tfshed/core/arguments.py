@@ -18,12 +18,13 @@ def check_number(name: str, value: Any, positive: bool = False) -> float:
     return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
-def check_int(name: str, value: Any, least: int, most: float = math.inf) -> None:
+def check_int(name: str, value: Any, least: float = -math.inf, most: float = math.inf) -> None:
     """Raises ValueError unless `value` is an int, Python's or NumPy's, from `least` to `most`."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or not least <= value <= most:
-        reach = f"from {least} to {most}" if most < math.inf else f">= {least}"
-        raise ValueError(f"{name}: expected a whole number {reach}, received {value!r}")
+        reach = f" from {least} to {most}" if most < math.inf else f" >= {least}"
+        reach = reach if least > -math.inf else ""
+        raise ValueError(f"{name}: expected a whole number{reach}, received {value!r}")
 
 
 def check_whole(name: str, value: Any, least: int) -> int:

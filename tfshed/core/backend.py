@@ -15,6 +15,9 @@ import numpy as np
 from keras import ops
 
 INT32_MAX = np.iinfo(np.int32).max
+INT32_MIN = np.iinfo(np.int32).min
+# The bits of infinity: those of every number are below, those of a NaN above.
+INF_BITS = int(np.float32(np.inf).view(np.int32))
 
 
 def _concrete(x: Any) -> bool:
@@ -75,9 +78,38 @@ def float_of(key: Any) -> Any:
     return ops.view(key, "float32")
 
 
-def live(value: Any) -> Any:
-    """The tensor in a Keras variable, read now."""
+def signed_bits(x: Any) -> Any:
+    """Int32 numbers that order like the floats themselves, of both signs, NaN above infinity.
+
+    >>> x = np.array([np.nan, 2.0, -0.0, -3.0, np.inf, 0.0], "float32")
+    >>> ops.convert_to_numpy(signed_bits(x)).argsort(kind="stable").tolist()
+    [3, 2, 5, 1, 4, 0]
+    """
+    raw = ops.view(ops.cast(x, "float32"), "int32")
+    size = ops.bitwise_and(raw, INT32_MAX)
+    # A NaN with a sign is a NaN like others, and -0 is 0.
+    return ops.where(ops.logical_and(raw < 0, size <= INF_BITS), -size, size)
+
+
+def read(value: Any) -> Any:
+    """The tensor in a Keras variable, read now; a tensor as it is."""
     return ops.convert_to_tensor(value.value if isinstance(value, keras.Variable) else value)
+
+
+def sum_over_replicas(x: Any) -> Any:
+    """A tensor summed over the replicas of the tf.distribute strategy in force, if there is one.
+
+    A replica sees its own share of a gradient; what every replica is to decide alike must be made
+    of the whole. The other backends give a step the whole gradient.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return x
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return x
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, x)
 
 
 def to_numpy(value: Any) -> np.ndarray:

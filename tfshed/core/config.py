@@ -28,18 +28,22 @@ class PruningConfig:
             `tfshed.PruningSchedule` or one of tfmot's.
         scope: "global" (one ranking over all kernels) or "layer" (every kernel to the same
             sparsity, as tfmot). None: the schedule's `default_scope`, "layer" if it has none.
-        criterion: "magnitude" (default), "random" or a `tfshed.criteria.Criterion`.
-        granularity: None for single weights, or `Block`, `Filter`, `NxM`, `Balanced`.
+        criterion: a registered name such as "magnitude" (default), "random", "taylor" or
+            "movement", or a `tfshed.criteria.Criterion`.
+        granularity: None for single weights, a text such as "4x1" or "2:4", or a
+            `tfshed.granularity.Granularity`.
         threshold: float >= 0, the first shedding threshold: a weight (block norm) below it is
             removed for good. 0 = no shedding. None: 1e-4 where the scope is global, else 0.
-        grow_threshold: whether the threshold follows the largest score that was pruned (section
+        grow_threshold: whether the threshold follows the largest magnitude that was pruned (section
             3.2). None: as the criterion says, and not in `NxM` and `Balanced`.
         shed_every: int >= 1, steps between two looks for shed weights; default 1.
         monotone: True (default): pruned weights never come back. False: tfmot's semantics, the
             mask is chosen anew from all weights at each update; no shedding then.
         weight_decay: `SelectiveWeightDecay` or None; needs a `Block`.
-        collapse_guard: fraction of the final keep-ratio. At an update that finds less than this
-            kept, shedding stops. Default 0.1; 0 = off.
+        collapse_guard: fraction of the final keep-ratio, in [0, 1); default 0.1; 0 = off. A step
+            whose shedding would leave less than this of a scope, or nothing at all, sheds nothing
+            there. With a schedule that has no `final_sparsity` it is a fraction of the target
+            keep-ratio in force.
 
     Raises:
         ValueError: naming the argument, what was expected and what came.
@@ -73,6 +77,12 @@ class PruningConfig:
         if self.scope not in SCOPES:
             raise ValueError(f"scope: expected one of {SCOPES}, received {self.scope!r}")
         put("criterion", criteria.get(self.criterion))
+        unknown = set(self.criterion.needs) - set(criteria.NEEDS)
+        if isinstance(self.criterion.needs, str) or unknown:
+            raise ValueError(
+                f"criterion: expected needs to be a tuple of {criteria.NEEDS}, received "
+                f"{self.criterion.needs!r} in {self.criterion!r}"
+            )
         put("granularity", granularity.get(self.granularity))
         self._check_threshold(put)
         check_int("shed_every", self.shed_every, 1)
@@ -101,7 +111,7 @@ class PruningConfig:
                 "threshold: expected 0 with monotone=False, since a shed weight is gone for good; "
                 f"received {value!r}"
             )
-        may_grow = bool(value) and self.criterion.grows_threshold and not self.granularity.grouped
+        may_grow = bool(value) and self.criterion.grows_threshold and self.granularity.ranks_scope
         if self.grow_threshold is None:
             put("grow_threshold", may_grow)
         if self.grow_threshold and not may_grow:
@@ -116,12 +126,13 @@ class PruningConfig:
             raise ValueError(
                 f"weight_decay: expected a SelectiveWeightDecay, received {self.weight_decay!r}"
             )
-        if not isinstance(self.granularity, granularity.Block):
+        size = self.granularity.element_size
+        if size is None or size == 1:
             raise ValueError(
                 "weight_decay: selective weight decay looks at blocks; expected granularity="
                 f"Block(...), received {self.granularity!r}"
             )
-        self.weight_decay.check(self.granularity.a * self.granularity.b)
+        self.weight_decay.check(size)
 
     @property
     def final_sparsity(self) -> float | None:

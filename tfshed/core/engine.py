@@ -1,6 +1,6 @@
 """One pruning update and one look for shed weights, as pure functions on arrays.
 
-    sparsity -> how many must go -> keys of what is kept -> the smallest -> masks -> weights
+    weights -> magnitudes -> scores -> how many must go -> the lowest -> masks -> weights
 
 Nothing here knows of optimizers, layers or variables: a weight is a tensor, a mask is a bool tensor
 of the granularity's mask shape. Section 3.2 of Azarian & Porikli 2021 (arXiv 2103.10629).
@@ -11,202 +11,286 @@ with one element for each scope.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 from keras import ops
 
-from tfshed.core.backend import bits, cond, float_of, live
+from tfshed.core.backend import INF_BITS, bits, cond, float_of, read
 from tfshed.core.config import PruningConfig
-from tfshed.core.criteria import INF_KEY
-from tfshed.core.granularity import Axes, Unstructured
-from tfshed.core.selection import count, largest, smallest, smallest_per_group, threshold
+from tfshed.core.counting import target_count
+from tfshed.core.criteria import Context
+from tfshed.core.granularity import Axes, Ranking
+from tfshed.core.selection import count, largest, threshold
+
+# How many weights the collapse guard looks at in all scopes together, and at least in each.
+GUARD_SAMPLE, LEAST_GUARD_SAMPLE = 16384, 1024
 
 
-class State(NamedTuple):
-    """What an update reads and gives back, besides the masks.
+class Totals(NamedTuple):
+    """What an update reads and gives back for each scope, besides the masks.
 
     Attributes:
-        theta: float32 (scopes,), the shedding threshold.
-        kept: int32 (scopes,), weights (blocks) kept after the last update.
-        scheduled: int32 (scopes,), pruned by the schedule since the start.
-        shed: int32 (scopes,), found shed at the updates since the start.
-        survives_above: float32 (scopes,), the magnitude above which unstructured pruning would keep
-            a weight (for selective weight decay; 0 where that is off).
+        threshold: float32 (scopes,), the shedding threshold.
+        kept: int32 (scopes,), elements kept after the last update.
+        scheduled: int32 (scopes,), elements pruned by the schedule since the start.
+        shed: int32 (scopes,), elements found shed at the updates since the start.
+        decay_threshold: float32 (scopes,), the largest magnitude of a weight that unstructured
+            pruning would remove (for selective weight decay; 0 where that is off).
     """
 
-    theta: Any
+    threshold: Any
     kept: Any
     scheduled: Any
     shed: Any
-    survives_above: Any
+    decay_threshold: Any
 
 
-def target_count(sparsity: Any, totals: np.ndarray) -> Any:
-    """How many of `totals` groups are to be kept: round((1 - sparsity) total), never none.
+def contexts(
+    config: PruningConfig,
+    weights: Sequence[Any],
+    axes: Sequence[Axes],
+    step: Any,
+    position: int = 0,
+    gradients: Sequence[Any] | None = None,
+    slots: Sequence[Mapping[str, Any]] | None = None,
+    states: Sequence[Mapping[str, Any]] | None = None,
+) -> list[Context]:
+    """Returns what the criterion sees of each kernel.
 
-    In float32 on every backend, so that they agree: exact up to 2^24 groups, beyond that to one
-    part in 2^24.
-
-    >>> ops.convert_to_numpy(target_count(0.85, np.array([1000, 3]))).tolist()
-    [150, 1]
+    Args:
+        config: How to prune.
+        weights: The kernels: tensors, or variables that are read where they are needed.
+        axes: The channel axes of each kernel.
+        step: int32 scalar.
+        position: How many elements the kernels before these have in the model.
+        gradients, slots, states: One for each kernel, where the criterion asks for them.
     """
-    totals = ops.convert_to_tensor(totals.astype("float32"))
-    keep = ops.round((1.0 - ops.cast(sparsity, "float32")) * totals)
-    return ops.maximum(ops.cast(keep, "int32"), 1)
+    found = []
+    for i, (weight, ax) in enumerate(zip(weights, axes)):
+        context = Context(
+            weight,
+            config.granularity,
+            ax,
+            step,
+            position,
+            gradient=None if gradients is None else gradients[i],
+            slots=None if slots is None else slots[i],
+            state=None if states is None else states[i],
+        )
+        position += int(np.prod(context.shape))
+        found.append(context)
+    return found
 
 
 def update(
     config: PruningConfig,
-    weights: Sequence[Any],
+    kernels: Sequence[Context],
     masks: Sequence[Any],
-    axes: Sequence[Axes],
     scopes: Sequence[int],
-    state: State,
+    before: Totals,
     sparsity: Any,
-    step: Any,
-) -> tuple[list[Any], State]:
+) -> tuple[list[Any], Totals]:
     """Brings every scope to its target: prunes only what shedding has not already removed.
 
     Args:
-        config: how to prune.
-        weights: the kernels: tensors, or variables that are read here.
+        config: How to prune.
+        kernels: What the criterion sees of each kernel, from `contexts`.
         masks: bool, True = kept, one for each kernel.
-        axes: the channel axes of each kernel.
-        scopes: the number of each kernel's scope.
-        state: before the update.
+        scopes: The number of each kernel's scope.
+        before: The numbers of each scope before the update.
         sparsity: float32 scalar, the target 1 - r.
-        step: int32 scalar.
 
     Returns:
-        The new masks and state.
+        The new masks and numbers.
     """
-    granularity = config.granularity
-    masks = [live(m) for m in masks]
+    masks = [read(m) for m in masks]
     kept = count(masks, scopes)
     totals = np.zeros(max(scopes) + 1, np.int64)
-    # Without monotony nothing is shed, and what is ranked is everything.
+    np.add.at(totals, list(scopes), [int(np.prod(m.shape)) for m in masks])
+    shed = before.shed
     if config.monotone:
-        ranked, present, shed = masks, kept, state.shed + state.kept - kept
+        may_go, available, shed = masks, kept, before.shed + before.kept - kept
     else:
-        ranked, present, shed = [ops.ones_like(m) for m in masks], None, state.shed
-    keys = []
-    for weight, mask, ax, scope in zip(weights, ranked, axes, scopes):
-        scores = granularity.scores(live(weight), ax)
-        key = config.criterion.keys(scores, int(totals[scope]), step)
-        keys.append(ops.where(mask, key, -1) if config.monotone else key)
-        totals[scope] += int(np.prod(mask.shape))
-    if present is None:
-        present = ops.convert_to_tensor(totals.astype("int32"))
-    if granularity.grouped:
-        n = granularity.drop_count(sparsity)
-        gone = [
-            granularity.join(smallest_per_group(granularity.split(k, ax), n), ax)
-            for k, ax in zip(keys, axes)
-        ]
-        new = [ops.logical_and(m, ops.logical_not(g)) for m, g in zip(ranked, gone)]
-        theta, new_kept = state.theta, count(new, scopes)
-    else:
-        surplus = ops.maximum(present - target_count(sparsity, totals), 0)
-        new, theta, surplus = cond(
-            ops.any(surplus > 0),
-            lambda: _drop(config, keys, ranked, scopes, state.theta, present, surplus, totals),
-            lambda: (list(ranked), state.theta, surplus),
-        )
-        new, new_kept = list(new), present - surplus
-    survives = _survives_above(config, weights, scopes, sparsity, state)
-    after = State(theta, new_kept, state.scheduled + kept - new_kept, shed, survives)
-    return new, after
-
-
-def _drop(
-    config: PruningConfig,
-    keys: list[Any],
-    masks: list[Any],
-    scopes: Sequence[int],
-    theta: Any,
-    present: Any,
-    surplus: Any,
-    totals: np.ndarray,
-) -> tuple[list[Any], Any, Any]:
-    """Masks without the `surplus` smallest, the threshold, and how many went in the end."""
-    # What was gone before has the key -1 and counts among the smallest.
-    gone_before = ops.convert_to_tensor(totals.astype("int32")) - present
-    n = ops.where(surplus > 0, gone_before + surplus, 0)
-    gone = smallest(keys, scopes, n, gone_before)
-    new = [ops.logical_and(m, ops.logical_not(g)) for m, g in zip(masks, gone)]
-    if config.granularity.spares:
-        new = [config.granularity.spare(a, m, k) for a, m, k in zip(new, masks, keys)]
-        gone = [ops.logical_not(a) for a in new]
-        surplus = present - count(new, scopes)
-    if not config.criterion.grows_threshold:
-        return new, theta, surplus
-    top = _largest(gone, keys, scopes)
-    # A diverged net: infinite or NaN weights would have to go, which says nothing about them.
-    sound = top < INF_KEY
-    new = list(
-        cond(
-            ops.all(sound),
-            lambda: new,
-            lambda: [ops.where(sound[s], a, m) for a, m, s in zip(new, masks, scopes)],
-        )
+        # Masks are made anew of all weights, and between updates nothing is shed.
+        may_go = [ops.ones_like(m) for m in masks]
+        available = ops.convert_to_tensor(totals.astype("int32"))
+    scores = [config.criterion.scores(kernel) for kernel in kernels]
+    ranking = Ranking(
+        keys=[config.criterion.keys(s) for s in scores],
+        masks=may_go,
+        axes=[kernel.axes for kernel in kernels],
+        scopes=scopes,
+        available=available,
+        totals=totals,
+        sparsity=sparsity,
+        signed=config.criterion.signed,
     )
-    if config.grow_threshold:
-        reached = float_of(ops.maximum(top, 0))
-        theta = ops.where(ops.logical_and(sound, reached > theta), reached, theta)
-    return new, theta, ops.where(sound, surplus, 0)
+    new = config.granularity.select(ranking)
+    new, reached = _checked(config, kernels, scores, may_go, new, scopes, before.threshold)
+    after = count(new, scopes)
+    return new, Totals(
+        threshold=reached,
+        kept=after,
+        scheduled=before.scheduled + kept - after,
+        shed=shed,
+        decay_threshold=_decay_threshold(config, kernels, scopes, sparsity, before),
+    )
+
+
+def _checked(
+    config: PruningConfig,
+    kernels: Sequence[Context],
+    scores: Sequence[Any],
+    old: Sequence[Any],
+    new: Sequence[Any],
+    scopes: Sequence[int],
+    reached: Any,
+) -> tuple[list[Any], Any]:
+    """The masks, as they were in scopes whose scores are not finite; and the threshold."""
+    gone = [ops.logical_and(m, ops.logical_not(n)) for m, n in zip(old, new)]
+    grows = config.grow_threshold
+    # A criterion whose scores are no floats has none that are not finite.
+    floats = "float" in keras.backend.standardize_dtype(scores[0].dtype)
+    if not floats and not grows:
+        return list(new), reached
+    # In a diverged net infinite or NaN weights would have to go, which says nothing about them.
+    sound = ops.ones((max(scopes) + 1,), dtype="bool")
+    if floats:
+        highest = _largest(gone, [bits(s) for s in scores], scopes)
+        sound = highest < INF_BITS
+        new = list(
+            cond(
+                ops.all(sound),
+                lambda: list(new),
+                lambda: [ops.where(sound[s], n, m) for n, m, s in zip(new, old, scopes)],
+            )
+        )
+    if grows:
+        # In the unit of the magnitudes, whatever the criterion's scores are.
+        magnitudes = [config.granularity.magnitude_bits(k.weight, k.axes) for k in kernels]
+        top = _largest(gone, magnitudes, scopes)
+        pruned = ops.logical_and(sound, ops.logical_and(top >= 0, top < INF_BITS))
+        largest_pruned = float_of(ops.maximum(top, 0))
+        higher = ops.logical_and(pruned, largest_pruned > reached)
+        reached = ops.where(higher, largest_pruned, reached)
+    return list(new), reached
 
 
 def _largest(chosen: Sequence[Any], keys: Sequence[Any], scopes: Sequence[int]) -> Any:
-    """The largest chosen key of each scope, -1 where none is."""
+    """The largest chosen key >= 0 of each scope, -1 where none is."""
     each = [largest(ops.where(c, k, -1)) for c, k in zip(chosen, keys)]
     by_scope = [[x for x, t in zip(each, scopes) if t == s] for s in range(max(scopes) + 1)]
     return ops.stack([ops.max(ops.stack(row)) for row in by_scope])
 
 
-def _survives_above(
+def _decay_threshold(
     config: PruningConfig,
-    weights: Sequence[Any],
+    kernels: Sequence[Context],
     scopes: Sequence[int],
     sparsity: Any,
-    state: State,
+    before: Totals,
 ) -> Any:
     decay = config.weight_decay
-    if decay is None:
-        return state.survives_above
-    if decay.threshold is not None:
-        return ops.full(state.theta.shape, decay.threshold, dtype="float32")
-    keys = [bits(live(w)) for w in weights]
-    totals = np.zeros(max(scopes) + 1, np.int32)
+    if decay is None or decay.threshold is not None:
+        return before.decay_threshold
+    keys = [bits(kernel.weight) for kernel in kernels]
+    totals = np.zeros(max(scopes) + 1, np.int64)
     np.add.at(totals, list(scopes), [int(np.prod(k.shape)) for k in keys])
-    below = ops.convert_to_tensor(totals) - target_count(sparsity, totals)
-    cut = threshold(keys, scopes, below)[0]
-    return float_of(ops.clip(cut, 0, INF_KEY))
+    n = ops.convert_to_tensor(totals.astype("int32")) - target_count(sparsity, totals)
+    # The search ends at any number between the last one that goes and the first that stays.
+    reached = threshold(keys, scopes, n)[0]
+    goes = [ops.logical_and(k <= reached[s], n[s] > 0) for k, s in zip(keys, scopes)]
+    return float_of(ops.clip(_largest(goes, keys, scopes), 0, INF_BITS))
 
 
-def shed(config: PruningConfig, weight: Any, mask: Any, theta: Any, ax: Axes) -> tuple[Any, Any]:
-    """The mask without what fell below `theta`, and the weight with exact zeros under the mask.
+def shed(
+    config: PruningConfig, weight: Any, mask: Any, threshold: Any, ax: Axes
+) -> tuple[Any, Any]:
+    """The mask without what fell below the threshold, and the weight with exact zeros under it.
 
     Args:
-        weight: tensor, the kernel after the optimizer's step.
+        config: How to prune.
+        weight: Tensor, the kernel after the optimizer's step.
         mask: bool, True = kept.
-        theta: float32 scalar, or None to leave shedding out.
-        ax: the kernel's channel axes.
+        threshold: float32 scalar, or None to leave shedding out.
+        ax: The kernel's channel axes.
 
     Returns:
         `(mask, weight)`.
     """
     granularity, zero = config.granularity, ops.zeros((), dtype=weight.dtype)
-    if theta is None:
-        return mask, ops.where(granularity.spread(mask, weight.shape, ax), weight, zero)
-    # On the bits, not the floats: a NaN stays kept (a diverged run must show NaN and not an empty
-    # net), and a compiled step does not flush denormals here.
-    keys = bits(granularity.scores(weight, ax))
-    kept = granularity.spare(ops.logical_and(mask, keys >= bits(theta)), mask, keys)
-    if not isinstance(granularity, Unstructured):
-        return kept, ops.where(granularity.spread(kept, weight.shape, ax), weight, zero)
+    if threshold is None:
+        return mask, ops.where(granularity.expand(mask, weight.shape, ax), weight, zero)
+    kept = _above(config, weight, mask, threshold, ax)
+    if tuple(mask.shape) != tuple(weight.shape):
+        return kept, ops.where(granularity.expand(kept, weight.shape, ax), weight, zero)
     weight = ops.where(kept, weight, zero)
     # The same as `kept`, read off the new weights: XLA computes the two results in two loops, and
-    # the second would otherwise run the whole of the optimizer's update again.
-    return ops.logical_or(bits(weight) > 0, ops.logical_and(mask, theta <= 0.0)), weight
+    # the second would otherwise run the whole of the optimizer's update again. Without a threshold
+    # a weight that is zero by itself stays.
+    return ops.logical_or(bits(weight) > 0, ops.logical_and(mask, threshold <= 0.0)), weight
+
+
+def guarded(
+    config: PruningConfig,
+    weights: Sequence[Any],
+    masks: Sequence[Any],
+    thresholds: Any,
+    axes: Sequence[Axes],
+    scopes: Sequence[int],
+    floors: Any,
+) -> tuple[Sequence[Any], Any, Any]:
+    """What `shed` is to be given, so that no scope is left with too little.
+
+    Where single weights are pruned and a scope has more than `GUARD_SAMPLE` of them, what would be
+    left is told from a sample at equal distances: in a compiled step a count of them all, before
+    any of them is written, would run the optimizer's update twice. The sample holds shedding back
+    if less than its part of the floor, or nothing, would be left of it; and what is left of the
+    sample is left of the scope. Smaller scopes, and larger elements, are counted.
+
+    Args:
+        config: How to prune.
+        weights: The kernels after the optimizer's step.
+        masks: bool, True = kept, one for each kernel.
+        thresholds: float32 (scopes,); 0 where nothing is to be shed.
+        axes: The channel axes of each kernel.
+        scopes: The number of each kernel's scope.
+        floors: int32 (scopes,), at least 1: how many elements are to be left.
+
+    Returns:
+        `(masks, thresholds, held)`: the masks and thresholds for `shed`, where None for all
+        thresholds says that the masks have lost already what is shed; and bool (scopes,), where
+        shedding was held back.
+    """
+    totals = np.zeros(max(scopes) + 1, np.int64)
+    np.add.at(totals, list(scopes), [int(np.prod(m.shape)) for m in masks])
+    if any(tuple(m.shape) != tuple(w.shape) for m, w in zip(masks, weights)):
+        kept = [
+            _above(config, w, m, thresholds[s], ax)
+            for w, m, ax, s in zip(weights, masks, axes, scopes)
+        ]
+        held = ops.logical_and(count(kept, scopes) < floors, thresholds > 0.0)
+        return [ops.where(held[s], m, k) for m, k, s in zip(masks, kept, scopes)], None, held
+    size = max(GUARD_SAMPLE // len(totals), LEAST_GUARD_SAMPLE)
+    sampled, seen = [], np.zeros(len(totals), np.int64)
+    for weight, mask, s in zip(weights, masks, scopes):
+        # An odd distance meets every residue of the powers of two that layer widths are made of.
+        every = int(totals[s]) // size | 1 if totals[s] > size else 1
+        weight, mask = (ops.reshape(x, (-1,))[::every] for x in (weight, mask))
+        sampled.append(ops.logical_and(mask, bits(weight) >= bits(thresholds[s])))
+        seen[s] += int(mask.shape[0])
+    share = ops.convert_to_tensor((seen / totals).astype("float32"))
+    least = ops.maximum(ops.cast(ops.cast(floors, "float32") * share, "int32"), 1)
+    held = ops.logical_and(count(sampled, scopes) < least, thresholds > 0.0)
+    return masks, ops.where(held, 0.0, thresholds), held
+
+
+def _above(config: PruningConfig, weight: Any, mask: Any, threshold: Any, ax: Axes) -> Any:
+    """The mask without what lies below the threshold."""
+    # On the bits, not the floats: a NaN stays kept (a diverged run must show NaN and not an empty
+    # net), and a compiled step does not flush denormals here.
+    keys = config.granularity.magnitude_bits(weight, ax)
+    return config.granularity.with_last(ops.logical_and(mask, keys >= bits(threshold)), mask, keys)

@@ -254,6 +254,46 @@ def _first_ties(keys: Sequence[Any], scopes: Sequence[int], cut: Any, ties: Any)
     return chosen
 
 
+def fold_signed(
+    keys: Sequence[Any], masks: Sequence[Any], scopes: Sequence[int], n: Any
+) -> list[Any]:
+    """Keys >= 0 with the same `n` smallest in each scope as keys of both signs.
+
+    Floats of both signs need 32 bits and the search has 31. But either the n smallest are all
+    negative, or all negative ones are among them: one side at a time needs to be told apart.
+
+    Args:
+        keys: int32 tensors, values > -2^31 (see `tfshed.core.backend.signed_bits`).
+        masks: bool tensors of the same shapes; True where a key takes part.
+        scopes: for each of `keys` the number of its scope.
+        n: int32 (scopes,), how many keys are to be found in each scope.
+
+    Returns:
+        int32 tensors of the same shapes, values >= 0.
+
+    >>> import numpy as np
+    >>> keys, masks = [np.array([-7, 3, -2, 0], "int32")], [np.ones(4, bool)]
+    >>> for n in (1, 3):
+    ...     [key] = fold_signed(keys, masks, [0], np.array([n], "int32"))
+    ...     ops.convert_to_numpy(key).argsort(kind="stable")[:n].tolist()
+    [0]
+    [0, 2, 3]
+    """
+    keys = [ops.convert_to_tensor(k, dtype="int32") for k in keys]
+    negative = [ops.logical_and(k < 0, m) for k, m in zip(keys, masks)]
+    among_negative = count(negative, scopes) >= n
+    return [
+        ops.where(
+            among_negative[s],
+            # -2^31 + 1 comes to 0, and all that is not negative to the largest key.
+            ops.minimum(k, 0) + INT32_MAX,
+            # All that is negative comes to 0, and 0 to 1; the two largest keys become one.
+            ops.where(k < 0, 0, ops.minimum(k, INT32_MAX - 1) + 1),
+        )
+        for k, s in zip(keys, scopes)
+    ]
+
+
 def smallest_per_group(keys: Any, n: Any) -> Any:
     """The `n` smallest keys along the last axis of each group; equal keys go by position.
 

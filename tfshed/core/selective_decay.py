@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfshed.core.backend import bits
-from tfshed.core.granularity import Axes, Block
+from tfshed.core.granularity import Axes, Granularity
 
 DEFAULT_MULTIPLIERS = {0: 0.0, 1: 4.0, 2: 2.0, 3: 1.0, 4: 0.0}
 
@@ -20,9 +21,10 @@ class SelectiveWeightDecay:
     """L2 decay whose strength depends on how many weights of a block would survive on their own.
 
     A block's L0 is the number of its weights that unstructured pruning would keep: those above the
-    magnitude quantile at the target sparsity over the scope (default), or above a fixed number. All
-    weights w of the block get rate * multipliers[L0] * w added to their gradient. Section 3.3 of
-    Azarian & Porikli 2021 (arXiv 2103.10629).
+    largest magnitude that it would remove at the target sparsity over the scope (default), or above
+    a fixed number. All weights w of the block get rate * multipliers[L0] * w added to their
+    gradient. Section 3.3 of Azarian & Porikli 2021 (arXiv 2103.10629). Weights that a padded last
+    block lacks count as kept.
 
     Args:
         rate: float >= 0, default 1e-4.
@@ -67,20 +69,22 @@ class SelectiveWeightDecay:
                 f"{block_size} weights, received {sorted(self.multipliers)}"
             )
 
-    def gradient(self, weight: Any, survives_above: Any, block: Block, axes: Axes) -> Any:
+    def gradient(self, weight: Any, largest_gone: Any, granularity: Granularity, axes: Axes) -> Any:
         """What to add to the gradient of `weight`; of its shape and dtype.
 
         Args:
             weight: the kernel.
-            survives_above: float32 scalar; weights of a larger magnitude count towards L0.
-            block: the granularity.
+            largest_gone: float32 scalar, the largest magnitude that unstructured pruning would
+                remove; weights above it count towards L0. A fixed `threshold` goes before it.
+            granularity: one with elements of a fixed size.
             axes: the kernel's channel axes.
         """
-        survives = bits(weight) > bits(survives_above)
-        l0 = block.count_in_block(survives, axes)
-        table = [self.multipliers[i] for i in range(len(self.multipliers))]
-        factors = ops.take(ops.convert_to_tensor(table, dtype="float32"), l0)
-        factors = block.spread(self.rate * factors, weight.shape, axes)
+        threshold = largest_gone if self.threshold is None else np.float32(self.threshold)
+        # Counted from the other side, so that what a padded last block lacks is not missing.
+        gone = granularity.total(ops.cast(bits(weight) <= bits(threshold), "int32"), axes)
+        table = [self.multipliers[i] for i in reversed(range(len(self.multipliers)))]
+        factors = ops.take(ops.convert_to_tensor(table, dtype="float32"), gone)
+        factors = granularity.expand(self.rate * factors, weight.shape, axes)
         return ops.cast(factors, weight.dtype) * weight
 
     def get_config(self) -> dict[str, Any]:

@@ -10,13 +10,13 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from tfshed.attach.group import PruningGroup
 from tfshed.attach.kernels import candidates
-from tfshed.core.backend import bits, live, to_numpy
+from tfshed.core.backend import bits, read, to_numpy
+from tfshed.core.schedules.due import update_at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,21 +32,6 @@ class Reading:
     net: dict[str, Any]
     groups: list[dict[str, Any]]
     kernels: dict[str, float]
-
-
-def asked(schedule: Any, step: int) -> tuple[bool, float]:
-    """`schedule(step)` as Python numbers, whatever it returns."""
-    # tfmot's schedules compute with tensors: on an accelerator that would wait for its queue.
-    with keras.device("cpu:0"):
-        due, sparsity = schedule(step)
-        return bool(due), float(sparsity)
-
-
-def reachable(config: Any, keep: float) -> float:
-    """The keep-ratio that a target comes to: N:M and balanced pruning have steps of their own."""
-    if config.granularity.grouped and keep < 1.0:
-        return 1.0 - int(config.granularity.drop_count(1.0 - keep)) / config.granularity.size
-    return keep
 
 
 def unique(names: Sequence[str]) -> list[str]:
@@ -74,26 +59,19 @@ class PruningProbe:
         self._share = np.asarray(sizes) / sum(sizes)
         self._targets = [1.0] * len(self.groups)
 
-    def _update(self, group: PruningGroup, step: int) -> float | None:
-        """The sparsity that a group is brought to in this step; None: no update."""
-        due, sparsity = asked(group.config.schedule, step)
-        if step == 1 and not due and group._at_start is not None:
-            return group._at_start
-        return sparsity if due else None
-
     def due(self, step: int) -> bool:
-        return any(self._update(g, step) is not None for g in self.groups)
+        return any(update_at(g.config.schedule, step) is not None for g in self.groups)
 
     def target_at(self, step: int) -> float:
         """The net's target from this update on; asked for updates in their order."""
         for i, group in enumerate(self.groups):
-            sparsity = self._update(group, step)
+            sparsity = update_at(group.config.schedule, step)
             if sparsity is not None:
-                self._targets[i] = reachable(group.config, 1.0 - sparsity)
+                self._targets[i] = group.config.granularity.keep_ratio(1.0 - sparsity)
         return float(self._share @ self._targets)
 
     def read(self) -> Reading:
-        masks = [ops.sum(ops.cast(live(m), "int32")) for g in self.groups for m in g.masks]
+        masks = [ops.sum(ops.cast(read(m), "int32")) for g in self.groups for m in g.masks]
         kept = to_numpy(ops.stack(masks)).astype(np.int64)
         sizes = [int(np.prod(s)) for g in self.groups for s in g.mask_shapes]
         rows, first = [], 0
@@ -115,7 +93,7 @@ class PruningProbe:
     def _row(self, group: PruningGroup, kept: int) -> dict[str, Any]:
         counts = to_numpy(group.counts).astype(np.int64).sum(axis=1)
         total = int(group.totals.sum())
-        target = reachable(group.config, float(to_numpy(group.target)))
+        target = group.config.granularity.keep_ratio(float(to_numpy(group.target)))
         return {
             "target": target,
             "actual": kept / total,
@@ -147,16 +125,13 @@ class ControlProbe:
         self._least = max(int(np.float32(degenerate_below).view(np.int32)), 1)
 
     def due(self, step: int) -> bool:
-        if self._schedule is None:
-            return False
-        # What is due before training is pruned in the first step.
-        return asked(self._schedule, step)[0] or (step == 1 and asked(self._schedule, 0)[0])
+        return self._schedule is not None and update_at(self._schedule, step) is not None
 
     def target_at(self, step: int) -> float:
         return 1.0
 
     def read(self) -> Reading:
-        there = [ops.cast(bits(live(v)) >= self._least, "int32") for v in self.variables]
+        there = [ops.cast(bits(read(v)) >= self._least, "int32") for v in self.variables]
         kept = to_numpy(ops.stack([ops.sum(x) for x in there])).astype(np.int64)
         sizes = np.asarray([int(np.prod(v.shape)) for v in self.variables])
         rho = int(kept.sum()) / int(sizes.sum())

@@ -16,7 +16,7 @@ from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.attach.kernels import Candidate, candidates
 from tfshed.attach.ownership import owner_of
 from tfshed.attach.rules import Selection
-from tfshed.core.backend import live, to_numpy
+from tfshed.core.backend import read, to_numpy
 from tfshed.core.config import PruningConfig
 from tfshed.observe.probe import unique
 from tfshed.observe.summary_table import KernelSparsity, Summary
@@ -129,7 +129,7 @@ def _row(c: Candidate, path: str, config: Any, pruning: int | None, reason: str)
         there = (
             to_numpy(owner.state.masks[owner.index])
             if owner is not None
-            else to_numpy(config.granularity.scores(live(variable), axes)) != 0
+            else to_numpy(config.granularity.magnitudes(read(variable), axes)) != 0
         )
         kept = float(np.mean(there))
     return KernelSparsity(

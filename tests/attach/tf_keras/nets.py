@@ -61,10 +61,10 @@ class Zeros(tf_keras.callbacks.Callback):
 
 def check_zeros(model):
     for wrapper in wrappers_of(model):
-        spread = wrapper.config.granularity.spread
+        expand = wrapper.config.granularity.expand
         for kernel, state in zip(wrapper.chosen_kernels(), wrapper.state):
             weight = kernel.variable.numpy()
-            mask = np.asarray(spread(state.mask.numpy(), weight.shape, kernel.axes))
+            mask = np.asarray(expand(state.mask.numpy(), weight.shape, kernel.axes))
             assert not weight[~mask].any()
 
 

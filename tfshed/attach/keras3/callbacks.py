@@ -71,6 +71,8 @@ class UpdatePruningStep(keras.callbacks.Callback):
                     f"{1.0 - final:.4f}. A lower learning rate or momentum, or "
                     "grow_threshold=False, sheds less.",
                 )
+            for problem in group.problems():
+                self._warn(problem, problem)
             for kernel, n in zip(group.kernels, kept):
                 if n == 0:
                     self._warn(

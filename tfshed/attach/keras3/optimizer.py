@@ -16,12 +16,13 @@ import numpy as np
 from keras import ops
 from keras.src.utils import tracking
 
-from tfshed.attach.group import PruningGroup
+from tfshed.attach.group import PruningGroup, number_positions
 from tfshed.attach.keras3.declarations import groups_of
+from tfshed.attach.keras3.slots import slots_of
 from tfshed.attach.kernels import Kernel
 from tfshed.attach.mixing import mixes_elements
 from tfshed.attach.ownership import claim, release_optimizer
-from tfshed.core.backend import init_scope, to_numpy
+from tfshed.core.backend import init_scope, sum_over_replicas, to_numpy
 from tfshed.core.config import PruningConfig
 from tfshed.core.granularity import Axes
 
@@ -116,6 +117,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         )
         if not self.inner_optimizer.built:
             self.inner_optimizer.build(variables)
+        number_positions(self.groups)
         for i, group in enumerate(self.groups):
             # HDF5 files need names that differ between groups.
             with keras.name_scope(f"group_{i}"):
@@ -191,12 +193,17 @@ class PruningOptimizer(keras.optimizers.Optimizer):
             store[str(i)] = to_numpy(variable)
 
     def load_own_variables(self, store: Any) -> None:
-        if len(store.keys()) != len(self._variables):
+        variables = list(self._variables)
+        if len(store.keys()) != len(variables):
+            # Files that were written before groups had this variable.
+            later = {id(group.events) for group in self.groups}
+            variables = [v for v in variables if id(v) not in later]
+        if len(store.keys()) != len(variables):
             raise ValueError(
                 f"pruning state: expected {len(self._variables)} arrays for this model and pruning "
                 f"configuration, received {len(store.keys())}"
             )
-        for i, variable in enumerate(self._variables):
+        for i, variable in enumerate(variables):
             variable.assign(store[str(i)])
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
@@ -206,7 +213,11 @@ class PruningOptimizer(keras.optimizers.Optimizer):
                 self.build(trainable_variables)
         variables = list(trainable_variables or self._trainable_variables)
         step = ops.cast(self.inner_optimizer.iterations, "int32") + 1
-        before = {id(g): g.prune(step) for g in self.groups if g.config.monotone}
+        # Before the inner optimizer's step, which may use up the gradients.
+        seen = {id(g): self._seen_by(g, grads, variables) for g in self.groups if g.needs}
+        before = {
+            id(g): g.prune(step, *seen.get(id(g), ())) for g in self.groups if g.config.monotone
+        }
         self.inner_optimizer.apply(
             self._gradients(list(grads), variables, before), trainable_variables
         )
@@ -215,7 +226,28 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         done = ops.cast(self.inner_optimizer.iterations, "int32")
         for group in self.groups:
             masks = before.get(id(group))
-            group.shed(step, masks if masks is not None else group.prune(done))
+            if masks is None:
+                masks = group.prune(done, *seen.get(id(group), ()))
+            group.shed(step, masks)
+
+    def _seen_by(
+        self, group: PruningGroup, grads: Sequence[Any], variables: list[Any]
+    ) -> tuple[list[Any], list[dict[str, Any]] | None]:
+        """What the criterion of a group needs of each kernel: gradients and slots."""
+        slots = None
+        if "slots" in group.needs:
+            found = slots_of(self.inner_optimizer, self._trainable_variables)
+            slots = [found[self._keys[self._var_key(k.variable)]] for k in group.kernels]
+        given = {self._var_key(v): grad for v, grad in zip(variables, grads)}
+        gradients = []
+        for kernel in group.kernels if "gradient" in group.needs else ():
+            grad = given.get(self._var_key(kernel.variable))
+            if grad is None:
+                gradients.append(ops.zeros(kernel.variable.shape, dtype="float32"))
+            else:
+                # An embedding's gradient is sparse in rows.
+                gradients.append(sum_over_replicas(ops.convert_to_tensor(grad)))
+        return gradients, slots
 
     def _gradients(
         self, grads: list[Any], variables: list[Any], masks: dict[int, Any]

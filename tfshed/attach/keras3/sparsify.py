@@ -60,6 +60,11 @@ def sparsify(
         granularity=granularity,
         threshold=0.0,
     )
+    if config.criterion.needs or config.criterion.keeps:
+        raise ValueError(
+            "criterion: expected one that looks at weights alone, since nothing is trained here, "
+            f"received {config.criterion!r}; use tfshed.prune_low_magnitude and train"
+        )
     selection = Selection(select)
     decisions = decide(model, config, selection)
     selection.check_used([d.candidate for d in decisions])
@@ -68,12 +73,13 @@ def sparsify(
     group = PruningGroup(config, pruned_kernels(decisions))
     weights = [ops.convert_to_tensor(to_numpy(k.variable)) for k in group.kernels]
     axes = [k.axes for k in group.kernels]
-    masks = [ops.not_equal(config.granularity.scores(w, ax), 0) for w, ax in zip(weights, axes)]
+    masks = [ops.not_equal(config.granularity.magnitudes(w, ax), 0) for w, ax in zip(weights, axes)]
     none = ops.zeros((len(group.totals),), dtype="int32")
-    theta = ops.zeros((len(group.totals),), dtype="float32")
-    state = engine.State(theta, none, none, none, theta)
+    threshold = ops.zeros((len(group.totals),), dtype="float32")
+    before = engine.Totals(threshold, none, none, none, threshold)
     step = ops.convert_to_tensor(np.int32(0))
-    new, _ = engine.update(config, weights, masks, axes, group.scopes, state, sparsity, step)
+    seen = engine.contexts(config, weights, axes, step)
+    new, _ = engine.update(config, seen, masks, group.scopes, before, sparsity)
     for kernel, weight, mask, ax in zip(group.kernels, weights, new, axes):
         kernel.variable.assign(engine.shed(config, weight, mask, None, ax)[1])
     return model

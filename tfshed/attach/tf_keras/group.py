@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfshed.attach.group import PruningGroup
+from tfshed.attach.group import REFUSED, PruningGroup
+from tfshed.attach.tf_keras.slots import slots_of
 from tfshed.attach.tf_keras.state import Member
 from tfshed.core import engine
-from tfshed.core.backend import cond, to_numpy
+from tfshed.core.backend import cond, sum_over_replicas, to_numpy
+from tfshed.core.schedules.due import is_sparsity, with_start
 
 
 class WrapperGroup(PruningGroup):
@@ -39,7 +42,12 @@ class WrapperGroup(PruningGroup):
         self._holders = [self.states[self.scopes.index(s)] for s in range(len(self.totals))]
         if not self.config.monotone:
             # tfmot knows no step 0.
-            self._at_start = None
+            self.at_start = None
+        self.criterion_state = [s.criterion for s in self.states]
+        self._seen: tuple[Any, Any] = (None, None)
+        strategy = getattr(self.kernels[0].variable, "distribute_strategy", None)
+        with strategy.scope() if strategy is not None else contextlib.nullcontext():
+            self.events = tf.Variable([0, 0], trainable=False, name="events")
 
     @property
     def threshold(self) -> Any:
@@ -51,7 +59,7 @@ class WrapperGroup(PruningGroup):
         return tf.stack(rows, axis=1)
 
     @property
-    def survives_above(self) -> Any:
+    def decay_threshold(self) -> Any:
         return tf.stack([tf.convert_to_tensor(s.survives_above) for s in self._holders])
 
     @property
@@ -78,7 +86,8 @@ class WrapperGroup(PruningGroup):
             kept[scope] += int(to_numpy(member.state.mask).sum())
         for state, scope in zip(self.states, self.scopes):
             state.counts.assign([kept[scope], 0, 0])
-        if not self.config.monotone and max(steps.values()) < 0:
+        # A criterion that looks at gradients has none yet.
+        if not self.config.monotone and max(steps.values()) < 0 and not self.needs:
             self.prune(tf.constant(1))
             self.zero()
 
@@ -86,50 +95,70 @@ class WrapperGroup(PruningGroup):
         for wrapper in self.wrappers:
             wrapper.pruning_step.assign(tf.cast(step, tf.int64))
 
-    def _asked(self, step: Any) -> tuple[Any, Any]:
+    def _due(self, step: Any) -> tuple[Any, Any]:
         due, sparsity = self.config.schedule(step)
         sparsity = tf.cast(sparsity, tf.float32)
-        if not self.config.monotone and self.config.granularity.grouped:
+        if not self.config.monotone and not self.config.granularity.follows_schedule:
             return tf.equal(step, 1), sparsity
-        if self._at_start is not None:
-            first = tf.logical_and(tf.equal(step, 1), tf.logical_not(due))
-            sparsity = tf.where(first, self._at_start, sparsity)
-            due = tf.logical_or(due, first)
-        return due, sparsity
+        return with_start(self.at_start, step, due, sparsity)
 
-    def prune(self, step: Any) -> list[Any]:
+    def prune(self, step: Any, gradients: Any = None, slots: Any = None) -> list[Any]:
         """Makes the masks for step `step`, if the schedule has an update there; writes them."""
-        due, sparsity = self._asked(step)
+        due, sparsity = self._due(step)
+        # A schedule that gives no sparsity changes nothing.
+        usable = tf.logical_and(due, is_sparsity(sparsity))
+        self._report(REFUSED, tf.cast(due, tf.int32) - tf.cast(usable, tf.int32))
+        kernels = self._observe(tf.cast(step, tf.int32), gradients, slots)
 
         def now() -> Any:
             counts = self.counts
             masks, after = engine.update(
                 self.config,
-                [tf.convert_to_tensor(k.variable) for k in self.kernels],
+                kernels,
                 [tf.convert_to_tensor(m) for m in self.masks],
-                [k.axes for k in self.kernels],
                 self.scopes,
-                engine.State(self.threshold, counts[0], counts[1], counts[2], self.survives_above),
+                engine.Totals(
+                    self.threshold, counts[0], counts[1], counts[2], self.decay_threshold
+                ),
                 sparsity,
-                tf.cast(step, tf.int32),
             )
             counts = tf.stack([after.kept, after.scheduled, after.shed], axis=1)
             for state, mask, scope in zip(self.states, masks, self.scopes):
                 state.mask.assign(mask)
-                state.threshold.assign(after.theta[scope])
+                state.threshold.assign(after.threshold[scope])
                 state.counts.assign(counts[scope])
-                state.survives_above.assign(after.survives_above[scope])
+                state.survives_above.assign(after.decay_threshold[scope])
             for wrapper in self.wrappers:
                 wrapper.pruning_target.assign(1.0 - sparsity)
             return ops.zeros(())
 
-        cond(due, now, lambda: ops.zeros(()))
+        cond(usable, now, lambda: ops.zeros(()))
         return self.masks
 
-    def before(self, pairs: list[tuple[Any, Any]], masked: bool) -> list[tuple[Any, Any]]:
+    def _see(self, optimizer: Any, pairs: list[tuple[Any, Any]]) -> tuple[Any, Any]:
+        """What the criterion needs of each kernel: gradients and slots."""
+        slots, gradients = None, None
+        if "slots" in self.needs:
+            slots = slots_of(optimizer, [k.variable for k in self.kernels])
+        if "gradient" in self.needs:
+            given = {id(variable): grad for grad, variable in pairs}
+            gradients = []
+            for kernel in self.kernels:
+                grad = given.get(id(kernel.variable))
+                if grad is None:
+                    gradients.append(tf.zeros(kernel.variable.shape))
+                else:
+                    # An embedding's gradient is sparse in rows.
+                    gradients.append(sum_over_replicas(tf.convert_to_tensor(grad)))
+        return gradients, slots
+
+    def before(
+        self, pairs: list[tuple[Any, Any]], masked: bool, optimizer: Any = None
+    ) -> list[tuple[Any, Any]]:
         """At the start of an optimizer step: gradients and variables as it is to get them."""
+        self._seen = self._see(optimizer, pairs)
         if self.config.monotone:
-            self.prune(tf.cast(self.step, tf.int32) + 1)
+            self.prune(tf.cast(self.step, tf.int32) + 1, *self._seen)
         masked = masked and self.config.monotone
         if not masked and self.config.weight_decay is None:
             return pairs
@@ -166,5 +195,5 @@ class WrapperGroup(PruningGroup):
         if self.config.monotone:
             self.shed(step, self.masks)
         else:
-            self.prune(step + 1)
+            self.prune(step + 1, *self._seen)
             self.zero()

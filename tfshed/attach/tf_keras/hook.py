@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfshed.attach.group import number_positions
 from tfshed.attach.kernels import candidates
 from tfshed.attach.mixing import mixes_elements
 from tfshed.attach.tf_keras.group import WrapperGroup
@@ -88,6 +89,7 @@ class Hook:
         if self._groups is None:
             with tf.init_scope():
                 groups = groups_of(self.wrappers)
+                number_positions(groups)
                 tell_what_is_left(self.wrappers, bool(groups))
                 for group in groups:
                     group.start()
@@ -131,7 +133,7 @@ class Hook:
         stepping = self._groups_among([variable for _, variable in pairs])
         masked = mixes_elements(optimizer)
         for group in stepping:
-            pairs = group.before(pairs, masked)
+            pairs = group.before(pairs, masked, optimizer)
         result = step(pairs, *args, **kwargs)
         for group in stepping:
             group.after()

@@ -15,13 +15,15 @@ class KernelState(NamedTuple):
         threshold: float32, below which weights are shed.
         counts: int32 (3,): how many weights (blocks) were kept at the last update, and how many
             the schedule pruned and were found shed since the start.
-        survives_above: float32, see `tfshed.core.engine.State`.
+        survives_above: float32, see `decay_threshold` of `tfshed.core.engine.Totals`.
+        criterion: what the criterion keeps, by name: float32, of the mask's shape.
     """
 
     mask: Any
     threshold: Any
     counts: Any
     survives_above: Any
+    criterion: dict[str, Any]
 
 
 class Member(NamedTuple):

@@ -18,7 +18,6 @@ from tfshed.attach.tf_keras.real import pruning_wrapper, sparsity, tf_keras
 from tfshed.attach.tf_keras.state import KernelState
 from tfshed.core import schedules
 from tfshed.core.config import PruningConfig
-from tfshed.core.granularity import Block, NxM
 
 
 @tf_keras.utils.register_keras_serializable("tfshed")
@@ -63,21 +62,11 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
         set_untracked(self, was_trained=False)
         numbers = None if kernels is None else [int(i) for i in kernels]
         set_untracked(self, kernel_numbers=numbers)
-        granularity = config.granularity
-        block, m_by_n, pooling = (1, 1), None, "AVG"
-        if isinstance(granularity, Block):
-            block = (granularity.a, granularity.b)
-            pooling = granularity.pooling if granularity.pooling != "L2" else "AVG"
-        if isinstance(granularity, NxM):
-            m_by_n = (granularity.m - granularity.n, granularity.m)
         # float32 and no cast: the layer inside has a policy of its own.
         super().__init__(
             layer,
             config.schedule,
-            block,
-            pooling,
-            m_by_n,
-            **{**kwargs, "dtype": "float32", "autocast": False},
+            **{**config.granularity.as_tfmot(), **kwargs, "dtype": "float32", "autocast": False},
         )
         self.supports_masking = layer.supports_masking
 
@@ -129,6 +118,10 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
                     threshold=add("threshold", i, (), "float32", self.config.threshold),
                     counts=add("counts", i, (3,), "int32", 0),
                     survives_above=add("survives_above", i, (), "float32", 0.0),
+                    criterion={
+                        name: add(name, i, shape, "float32", 0.0)
+                        for name in self.config.criterion.keeps
+                    },
                 )
             )
         set_untracked(self, state=state)

@@ -1,0 +1,82 @@
+"""Whole output channels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfshed.core.granularity.base import Axes, Granularity, check_pooling, register
+
+
+@register("filter")
+@keras.saving.register_keras_serializable(package="tfshed")
+@dataclasses.dataclass(frozen=True)
+class Filter(Granularity):
+    """Whole output channels: all input channels and positions of a filter, or a unit of `Dense`.
+
+    Keep-ratios count filters. With `scope="layer"` the filters of the lowest L1 norm of each layer
+    go, as in Li et al. 2017, "Pruning Filters for Efficient ConvNets" (arXiv 1608.08710). With
+    `scope="global"` layers compete, so the default score is the mean magnitude, which does not
+    grow with the size of a filter. A kernel never loses its last filter, whatever the target and
+    the threshold: its best one stays, so a global target may be missed by one filter a layer.
+
+    A model's last layer has filters too, one for each output: leave it out with `select`.
+    `tfshed.export.shrink` makes the model smaller afterwards.
+
+    Args:
+        pooling: the filter's score: "AVG" (default), the mean of the magnitudes: L1 norm / size;
+            "L2" norm or "MAX" of the magnitudes.
+
+    Raises:
+        ValueError: unknown pooling.
+
+    >>> Filter().mask_shape((3, 3, 16, 32), Axes(2, 3))
+    (32,)
+    """
+
+    pooling: str = "AVG"
+    keeps_last = True
+
+    def __post_init__(self) -> None:
+        check_pooling("Filter", self.pooling)
+
+    def reason_to_skip(self, shape: Sequence[int], axes: Axes) -> str | None:
+        if axes.output is None:
+            return "no axis of output channels for filters"
+        if axes.input is None:
+            return "no axis of input channels: its outputs are no filters"
+        return None
+
+    def mask_shape(self, shape: Sequence[int], axes: Axes) -> tuple[int, ...]:
+        assert axes.output is not None
+        return (shape[axes.output],)
+
+    @property
+    def element_size(self) -> None:
+        return None
+
+    def magnitudes(self, weight: Any, axes: Axes) -> Any:
+        x = ops.cast(weight, "float32")
+        inner = [i for i in range(len(x.shape)) if i != axes.output]
+        if self.pooling == "L2":
+            return ops.sqrt(ops.sum(ops.square(x), axis=inner))
+        pool = ops.max if self.pooling == "MAX" else ops.mean
+        return pool(ops.abs(x), axis=inner)
+
+    def total(self, values: Any, axes: Axes) -> Any:
+        return ops.sum(values, axis=[i for i in range(len(values.shape)) if i != axes.output])
+
+    def expand(self, mask: Any, shape: Sequence[int], axes: Axes) -> Any:
+        lined = [1] * len(shape)
+        assert axes.output is not None
+        lined[axes.output] = shape[axes.output]
+        return ops.broadcast_to(ops.reshape(mask, lined), tuple(shape))
+
+    def with_last(self, kept: Any, before: Any, keys: Any) -> Any:
+        best = ops.argmax(ops.where(before, keys, -1))
+        last = ops.logical_and(before, ops.arange(before.shape[0]) == ops.cast(best, "int32"))
+        return ops.where(ops.any(kept), kept, last)
