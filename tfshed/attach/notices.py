@@ -47,7 +47,8 @@ def about_masks(group: Any) -> Iterator[tuple[str, str]]:
 
     Returns:
         Pairs of what the text is about and the text: the net has shed itself more than a twentieth
-        below its final target; a kernel is empty.
+        below its final target; shedding was held back, or the schedule gave no sparsity; a kernel
+        is empty.
     """
     kept = [int(to_numpy(mask).sum()) for mask in group.masks]
     keep_ratio, final = sum(kept) / int(group.totals.sum()), group.config.final_sparsity
@@ -58,6 +59,8 @@ def about_masks(group: Any) -> Iterator[tuple[str, str]]:
             f"{1.0 - final:.4f}. A lower learning rate or momentum, or grow_threshold=False, sheds "
             "less.",
         )
+    for problem in group.problems():
+        yield problem, problem
     for kernel, count in zip(group.kernels, kept):
         if count == 0:
             yield kernel.path, f"nothing is left of {kernel.path}: all its weights are pruned"
