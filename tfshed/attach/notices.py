@@ -76,11 +76,11 @@ def about_schedule(group: Any) -> str | None:
     final, reached = config.final_sparsity, 1.0 - float(to_numpy(group.target))
     if final is None or reached >= final - 1e-6:
         return None
-    if config.granularity.grouped and reached > 0.0:
-        # Groups lose whole weights: both sparsities may come to the same number of them.
-        drops = config.granularity.drop_count
-        if not config.monotone or int(drops(reached)) == int(drops(final)):
-            return None
+    kind = config.granularity
+    # Groups lose whole weights: both sparsities may come to the same number of them.
+    same = kind.keep_ratio(1.0 - reached) == kind.keep_ratio(1.0 - final)
+    if reached > 0.0 and (same or not kind.follows_schedule):
+        return None
     step, end = int(to_numpy(group.step)), getattr(config.schedule, "end_step", None)
     where = "" if not isinstance(end, int) or end < 0 else f" in step {end}"
     if reached <= 0.0:

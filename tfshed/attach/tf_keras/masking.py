@@ -51,7 +51,7 @@ class Masking(pruning_impl.Pruning):
         wrapper, wrong = self._wrapper, []
         for kernel, state in zip(wrapper.chosen_kernels(), wrapper.state):
             weight, mask = tf.convert_to_tensor(kernel.variable), tf.convert_to_tensor(state.mask)
-            kept = wrapper.config.granularity.spread(mask, tuple(weight.shape), kernel.axes)
+            kept = wrapper.config.granularity.expand(mask, tuple(weight.shape), kernel.axes)
             # Counted where the weights are: only one number for each kernel comes back.
             if bool(tf.reduce_any(tf.logical_and(tf.logical_not(kept), weight != 0))):
                 wrong.append(kernel.path)
