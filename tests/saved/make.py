@@ -66,7 +66,10 @@ def state(model):
                 found[f"{layer.name} mask {i}"] = array(mask)
                 found[f"{layer.name} threshold {i}"] = array(threshold)
     variables = model.optimizer.variables
-    for i, v in enumerate(variables() if callable(variables) else variables):
+    variables = variables() if callable(variables) else variables
+    # Files from before groups counted events do not have these.
+    variables = [v for v in variables if not getattr(v, "path", "").endswith("/events")]
+    for i, v in enumerate(variables):
         found[f"optimizer {i}"] = array(v)
     return found
 

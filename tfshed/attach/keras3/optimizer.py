@@ -181,11 +181,20 @@ class PruningOptimizer(keras.optimizers.Optimizer):
             # Keras' HDF5 loader has the state when the variables are not known yet.
             object.__setattr__(self, "_early_weights", values)
             return
-        found, wanted = [w.shape for w in values], [tuple(v.shape) for v in self.variables]
+        variables = self._in_file(self.variables, len(values))
+        found, wanted = [w.shape for w in values], [tuple(v.shape) for v in variables]
         if found != wanted:
             raise ValueError(f"optimizer state: expected shapes {wanted}, received {found}")
-        for variable, value in zip(self.variables, values):
+        for variable, value in zip(variables, values):
             variable.assign(value)
+
+    def _in_file(self, variables: list[Any], arrays: int) -> list[Any]:
+        """Which of `variables` a file with so many arrays has."""
+        if arrays == len(variables):
+            return list(variables)
+        # Files that were written before groups counted events.
+        later = {id(group.events) for group in self.groups}
+        return [v for v in variables if id(v) not in later]
 
     # The inner optimizer is saved by its own walk: its state would be written twice otherwise.
     def save_own_variables(self, store: Any) -> None:
@@ -193,11 +202,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
             store[str(i)] = to_numpy(variable)
 
     def load_own_variables(self, store: Any) -> None:
-        variables = list(self._variables)
-        if len(store.keys()) != len(variables):
-            # Files that were written before groups had this variable.
-            later = {id(group.events) for group in self.groups}
-            variables = [v for v in variables if id(v) not in later]
+        variables = self._in_file(self._variables, len(store.keys()))
         if len(store.keys()) != len(variables):
             raise ValueError(
                 f"pruning state: expected {len(self._variables)} arrays for this model and pruning "
