@@ -64,7 +64,7 @@ class Journal:
         values = {f"keep_ratio/{k}": net[k] for k in RATIOS if net[k] is not None}
         for i, group in enumerate(groups if len(groups) > 1 else ()):
             values |= {f"keep_ratio_{i}/{k}": group[k] for k in RATIOS}
-        values |= {f"kernels/{path}": rho for path, rho in kernels.items()}
+        values |= {f"kernels/{path}": kept for path, kept in kernels.items()}
         self._scalars.write(values, step)
 
     def plot(self) -> None:

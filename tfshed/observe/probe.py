@@ -1,7 +1,7 @@
-"""What `KeepRatio` measures: a pruning optimizer's state, or a plain model's small weights.
+"""What `KeepRatio` measures: the state of a pruning optimizer, or the weights of a plain model.
 
-A probe says which steps have an update (on the host, from the schedule alone) and reads the numbers
-(from the device, so only when asked).
+A probe tells which steps have an update, which it computes on the host from the schedule alone, and
+reads the numbers from the device, which makes the device finish its work first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from keras import ops
 from tfshed.attach.group import PruningGroup
 from tfshed.attach.kernels import candidates
 from tfshed.core.backend import bits, read, to_numpy
-from tfshed.core.schedules.due import update_at
+from tfshed.core.schedules.due import ask, update_at, with_start
+from tfshed.observe.unique_names import unique_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,18 +35,6 @@ class Reading:
     kernels: dict[str, float]
 
 
-def unique(names: Sequence[str]) -> list[str]:
-    """The names, repeated ones with a number.
-
-    >>> unique(["kernel", "kernel", "bias"])
-    ['kernel', 'kernel#2', 'bias']
-    """
-    return [
-        name if names[:i].count(name) == 0 else f"{name}#{names[:i].count(name) + 1}"
-        for i, name in enumerate(names)
-    ]
-
-
 class PruningProbe:
     """Reads the groups of a built `PruningOptimizer`."""
 
@@ -53,24 +42,29 @@ class PruningProbe:
 
     def __init__(self, groups: Sequence[PruningGroup]):
         self.groups = list(groups)
-        self.paths = unique([k.path for g in self.groups for k in g.kernels])
+        self.paths = unique_names([k.path for g in self.groups for k in g.kernels])
         # Blocks of one group and weights of another do not add up, weights do.
         sizes = [sum(int(np.prod(k.variable.shape)) for k in g.kernels) for g in self.groups]
         self._share = np.asarray(sizes) / sum(sizes)
         self._targets = [1.0] * len(self.groups)
 
     def due(self, step: int) -> bool:
-        return any(update_at(g.config.schedule, step) is not None for g in self.groups)
+        """Whether a group is updated in this optimizer step."""
+        return any(_sparsity_at(group, step) is not None for group in self.groups)
 
     def target_at(self, step: int) -> float:
-        """The net's target from this update on; asked for updates in their order."""
+        """The net's target keep-ratio from the update in this step on.
+
+        Call it for updates in their order: a group that has none keeps its target.
+        """
         for i, group in enumerate(self.groups):
-            sparsity = update_at(group.config.schedule, step)
+            sparsity = _sparsity_at(group, step)
             if sparsity is not None:
                 self._targets[i] = group.config.granularity.keep_ratio(1.0 - sparsity)
         return float(self._share @ self._targets)
 
     def read(self) -> Reading:
+        """The numbers now, from the device."""
         masks = [ops.sum(ops.cast(read(m), "int32")) for g in self.groups for m in g.masks]
         kept = to_numpy(ops.stack(masks)).astype(np.int64)
         sizes = [int(np.prod(s)) for g in self.groups for s in g.mask_shapes]
@@ -106,23 +100,39 @@ class PruningProbe:
         }
 
 
+def _sparsity_at(group: PruningGroup, step: int) -> float | None:
+    """The sparsity to which an update in this step prunes a group; None without one."""
+    # Of the group and not of the schedule: tfmot's way to prune has no update before training.
+    due, sparsity = with_start(group.at_start, step, *ask(group.config.schedule, step))
+    return sparsity if due else None
+
+
 class ControlProbe:
-    """Counts the weights of an unpruned model that are not small."""
+    """Counts the weights of a model that is not pruned which are at least of some magnitude.
+
+    Args:
+        model: a built Keras model.
+        threshold: the least magnitude that counts as kept.
+        schedule: a pruning schedule, at whose updates `KeepRatio` looks; None: it has none.
+
+    Raises:
+        ValueError: the model has no trainable kernels.
+    """
 
     event = "look"
 
-    def __init__(self, model: Any, degenerate_below: float, schedule: Any):
+    def __init__(self, model: Any, threshold: float, schedule: Any):
         found = [c for c in candidates(model) if c.off_by_default is None]
         self.variables = [c.kernel.variable for c in found if c.kernel.variable.trainable]
         if not self.variables:
             raise ValueError(
                 f"KeepRatio: expected trainable kernels, received {model.name} with none"
             )
-        self.paths = unique([c.kernel.path for c in found if c.kernel.variable.trainable])
+        self.paths = unique_names([c.kernel.path for c in found if c.kernel.variable.trainable])
         self._schedule = schedule
-        self._threshold = float(degenerate_below)
+        self._threshold = float(threshold)
         # On the bits: a NaN counts as there. From the smallest number on: 0 does not.
-        self._least = max(int(np.float32(degenerate_below).view(np.int32)), 1)
+        self._least = max(int(np.float32(threshold).view(np.int32)), 1)
 
     def due(self, step: int) -> bool:
         return self._schedule is not None and update_at(self._schedule, step) is not None
@@ -134,11 +144,11 @@ class ControlProbe:
         there = [ops.cast(bits(read(v)) >= self._least, "int32") for v in self.variables]
         kept = to_numpy(ops.stack([ops.sum(x) for x in there])).astype(np.int64)
         sizes = np.asarray([int(np.prod(v.shape)) for v in self.variables])
-        rho = int(kept.sum()) / int(sizes.sum())
+        keep_ratio = int(kept.sum()) / int(sizes.sum())
         net = {
             "target": 1.0,
-            "actual": rho,
-            "gap": 1.0 - rho,
+            "actual": keep_ratio,
+            "gap": 1.0 - keep_ratio,
             "after_update": None,
             "threshold": self._threshold,
             "scheduled": 0,

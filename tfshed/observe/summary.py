@@ -18,8 +18,8 @@ from tfshed.attach.ownership import owner_of
 from tfshed.attach.rules import Selection
 from tfshed.core.backend import read, to_numpy
 from tfshed.core.config import PruningConfig
-from tfshed.observe.probe import unique
 from tfshed.observe.summary_table import KernelSparsity, Summary
+from tfshed.observe.unique_names import unique_names
 
 
 def summary(model: Any, print_fn: Callable[[str], None] | None = None) -> Summary:
@@ -60,7 +60,7 @@ def summary(model: Any, print_fn: Callable[[str], None] | None = None) -> Summar
         configs.setdefault(each.key(), (len(configs), each))
     reasons = _reasons(model, found, [config for _, config in configs.values()])
     rows = []
-    for c, path in zip(found, unique([c.kernel.path for c in found])):
+    for c, path in zip(found, unique_names([c.kernel.path for c in found])):
         config, why = declared.get(id(c.kernel.variable)), reasons.get(id(c.kernel.variable))
         number = None if config is None else configs[config.key()][0]
         rows.append(_row(c, path, config, number, why or "not declared"))

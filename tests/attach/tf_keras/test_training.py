@@ -328,3 +328,12 @@ def test_an_empty_kernel_is_warned_of():
         fit(model, epochs=1, run_eagerly=True)
     empty = [str(w.message) for w in found if "nothing is left" in str(w.message)]
     assert [text.split()[4] for text in empty] == ["a/kernel:", "b/kernel:"]
+
+
+def test_tfmots_way_has_no_update_before_training():
+    # Due at step 0 and then at step 100.
+    model = prune(net(), tfshed.ConstantSparsity(0.5, 0), monotone=False)
+    tracking = tfmot.KeepRatio()
+    fit(model, epochs=1, callbacks=[tfmot.UpdatePruningStep(), tracking], run_eagerly=True)
+    assert keep(model) == 1.0
+    assert [(row["event"], row["target"]) for row in tracking.history] == [("epoch", 1.0)]

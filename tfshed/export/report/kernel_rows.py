@@ -14,7 +14,7 @@ from tfshed.attach.keras3.private import graph_of, is_functional, nodes_of
 from tfshed.attach.kernels import Candidate, candidates
 from tfshed.core.backend import to_numpy
 from tfshed.export.shrink import kernel_rules
-from tfshed.observe.probe import unique
+from tfshed.observe.unique_names import unique_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ def rows(model: Any) -> list[tuple[KernelRow, Any]]:
     """A `KernelRow` without verdicts for each kernel, with the layer that owns it."""
     found = candidates(model)
     used = positions(model)
-    paths = unique([c.kernel.path for c in found])
+    paths = unique_names([c.kernel.path for c in found])
     return [(_row(c, p, used.get(id(c.owner))), c.owner) for c, p in zip(found, paths)]
 
 
