@@ -16,6 +16,9 @@ from ml_collections import config_flags
 BACKENDS = ("tensorflow", "jax", "torch")
 STRATEGIES = ("one_device", "mirrored", "multi_worker", "tpu", "data_parallel")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16")
+# Exit codes: 2 for wrong input, 3 for NaN or infinity, 128 + the signal's number for a run that was
+# asked to stop (143 by SIGTERM, 130 by Ctrl-C).
+NOT_FINITE = 3
 # What a wrong command, recipe, data set or file raises; anything else is a bug and keeps its trace.
 USER_ERRORS = (ValueError, TypeError, AttributeError, KeyError, OSError, flags.Error)
 
@@ -47,6 +50,9 @@ def define_run_flags() -> None:
     flags.DEFINE_enum("precision", "float32", PRECISIONS, "Keras' dtype policy.")
     flags.DEFINE_bool("deterministic", False, "Results that repeat to the bit; slower.")
     flags.DEFINE_bool("resume", True, "Go on with a run that is there; else that is an error.")
+    flags.DEFINE_bool(
+        "accept_missing_rows", False, "Go on with a run whose keep_ratio.csv has lost rows."
+    )
     flags.DEFINE_bool("dry_run", False, "Build all, run two steps, print the plan; write nothing.")
     flags.mark_flags_as_required(["config", "workdir"])
 
@@ -69,6 +75,10 @@ def main(run: Callable[[], int | None], define: Callable[[], None] | None = None
             return run()
         except USER_ERRORS as error:
             return _failed(error)
+        except ArithmeticError as error:
+            # `tfshed.experiments.non_finite.NonFiniteError`, of a package that is imported late.
+            _failed(error)
+            return NOT_FINITE
         except KeyboardInterrupt:
             print("\nStopped. The same command goes on from the last checkpoint.", flush=True)
             return 130
@@ -150,6 +160,7 @@ def settings(phase: str) -> Any:
         data_dir=given.data_dir,
         deterministic=given.deterministic,
         resume=given.resume,
+        accept_missing_rows=given.accept_missing_rows,
     )
 
 
@@ -158,6 +169,7 @@ def make_run(phase: str) -> int:
     from tfshed.distribution import WorkerLostError, setup
     from tfshed.experiments import Run
     from tfshed.experiments.dry_run import plan
+    from tfshed.experiments.interruption import InterruptedRunError
 
     chosen, given = settings(phase), flags.FLAGS
     distribution = setup(
@@ -171,4 +183,7 @@ def make_run(phase: str) -> int:
         run.run(print_fn=print if distribution.is_chief else lambda text: None)
     except WorkerLostError as error:
         return _failed(error)
+    except InterruptedRunError as error:
+        print(f"\n{error}", flush=True)
+        return 128 + error.signal
     return 0

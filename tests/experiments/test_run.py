@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tfshed.experiments import Run, Settings, recipe
-from tfshed.experiments.run import weights_file
+from tfshed.experiments.initial_weights import weights_file
 from tfshed.experiments.save_checkpoints import SaveCheckpoints
 from tfshed.observe.csv_table import read_table
 
@@ -18,6 +18,9 @@ from tfshed.observe.csv_table import read_table
 def float32_afterwards():
     yield
     keras.config.set_dtype_policy("float32")
+
+
+OPTIONS = ("seed", "precision", "resume", "accept_missing_rows")
 
 
 def settings(workdir, phase="prune", **changed):
@@ -30,7 +33,7 @@ def settings(workdir, phase="prune", **changed):
         part.epochs, part.batch_size = 2, 144  # 5 steps an epoch
         part.learning_rate.rates, part.learning_rate.milestones = (0.1,), ()
     config.prune.sparsity, config.prune.frequency = 0.7, 2
-    options = {n: changed.pop(n) for n in ("seed", "precision", "resume") if n in changed}
+    options = {n: changed.pop(n) for n in OPTIONS if n in changed}
     config.update_from_flattened_dict(changed)
     return Settings(phase, config, workdir, **options)
 

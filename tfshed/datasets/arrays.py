@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfshed.datasets import augment, example_order
+from tfshed.datasets import augment, example_order, fingerprint
 from tfshed.datasets.image_data import Source
 
 # Data decoded to no more than this are held in memory, bytes.
@@ -56,6 +56,10 @@ class ArraySource:
 
     def count(self, fraction: float) -> int:
         return example_order.share(self.examples, fraction)
+
+    def fingerprint(self) -> str:
+        images, _, labels = self._arrays()
+        return fingerprint.of_arrays([images.numpy(), labels])
 
     def explain(self) -> list[str]:
         # Arrays were looked at when they were read.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfshed.datasets import example_order
+from tfshed.datasets import example_order, fingerprint
 from tfshed.datasets.decoding import Decoder, readable
 
 
@@ -61,6 +61,9 @@ class FileSource:
             found = tf.data.Dataset.from_tensor_slices(pairs).map(example, tf.data.AUTOTUNE)
             found = found.batch(batch).prefetch(tf.data.AUTOTUNE)
             return found.with_options(example_order.options())
+
+    def fingerprint(self) -> str:
+        return fingerprint.of_files(self._paths, self._labels.tolist())
 
     def explain(self) -> list[str]:
         """A line for each file that cannot be read; reads all of them."""

@@ -30,6 +30,9 @@ class Source(Protocol):
     def evaluation(self, batch: int, shard: tuple[int, int], fraction: float) -> tf.data.Dataset:
         """This worker's examples, each once and in order."""
 
+    def fingerprint(self) -> str:
+        """A text that changes when the data do: of the contents in memory, else of the files."""
+
     def explain(self) -> list[str]:
         """A line for each thing that is wrong with the data."""
 
@@ -204,6 +207,19 @@ class ImageData:
         return self._sources[split].evaluation(
             batch_size // shard[1], (int(shard[0]), int(shard[1])), fraction
         )
+
+    def fingerprint(self) -> dict[str, str]:
+        """For each split a text that changes when its data do.
+
+        Of data in memory it is a hash of all images and labels; of others one of the names and
+        sizes of their files, in order.
+
+        >>> from tfshed import datasets
+        >>> found = datasets.load("digits").fingerprint()
+        >>> list(found), len(found["train"])
+        (['train', 'test'], 32)
+        """
+        return {split: source.fingerprint() for split, source in self._sources.items()}
 
     def explain(self, error: BaseException) -> str | None:
         """What in the data an error in the middle of training comes from.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfshed.datasets import example_order
+from tfshed.datasets import example_order, fingerprint
 from tfshed.datasets.decoding import Decoder, readable
 
 # Fixed, for the order depends on them: files read side by side, records taken from each in turn,
@@ -139,6 +139,9 @@ class RecordSource:
         words = [f"expected a label from 0 to {self._classes - 1}, received", label, "in record"]
         with tf.control_dependencies([tf.debugging.Assert(known, [*words, number])]):
             return tf.cast(label, tf.int32)
+
+    def fingerprint(self) -> str:
+        return fingerprint.of_files(self._files, self._lengths.tolist())
 
     def explain(self) -> list[str]:
         """A line for each bad record or file, the first five; reads all until then."""

@@ -100,9 +100,11 @@ def _epoch(model: Any, step: Callable, batches: Batches, callbacks: Any, ask: Ca
         batch, last = batches.take()
         # A stop that was asked for in the batch before is known to all after this one.
         logs, stop, ended = step(batch, [float(model.stop_training), float(last)])
+        if stop:
+            # Before the callbacks: here all workers know it, and may do something together.
+            model.stop_training = True
         callbacks.on_train_batch_end(number, logs)
         if stop:
-            model.stop_training = True
             break
         if ended:
             batches.ended = True

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tfshed.experiments.recipe import recipe
 from tfshed.experiments.recipe_check import check
-from tfshed.experiments.run import Run, Settings
+from tfshed.experiments.run import Run
 from tfshed.experiments.scaling import scaled
+from tfshed.experiments.settings import Settings
 
 __all__ = ["Run", "Settings", "check", "recipe", "scaled"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +13,8 @@ import numpy as np
 
 from tfshed.observe.replace_file import replace_file
 
-INFO = "info"
-# What reading a file that was cut off, overwritten or is of something else can raise.
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+INFO, BEST = "info", "best.npz"
+NAME = re.compile(r"step-(\d+)\.npz")
 
 
 class Checkpoint(NamedTuple):
@@ -50,12 +49,33 @@ class Checkpoints:
         self.folder, self._keep = Path(folder), keep
 
     def files(self) -> list[Path]:
-        """Finished checkpoints, oldest first."""
-        return sorted(self.folder.glob("step-*.npz"))
+        """Finished checkpoints, oldest first; by the number, since names grow beyond 8 digits."""
+        found = [path for path in self.folder.glob("step-*.npz") if NAME.fullmatch(path.name)]
+        return sorted(found, key=_step)
 
     def save(self, step: int, arrays: dict[str, np.ndarray], info: dict[str, Any]) -> None:
-        """Writes the checkpoint of a step, then removes those that are too many."""
-        info = {**info, "step": step}
+        """Writes the checkpoint of a step, then removes those that are too many.
+
+        Raises:
+            OSError: it cannot be written; those before it are still there.
+        """
+        self._write(self.folder / f"step-{step:08d}.npz", step, arrays, info)
+        for path in self.files()[: -self._keep]:
+            path.unlink(missing_ok=True)
+        self._sweep()
+
+    def save_best(self, step: int, arrays: dict[str, np.ndarray], info: dict[str, Any]) -> None:
+        """Writes the best checkpoint, `best.npz`, in the place of the one before."""
+        self._write(self.folder / BEST, step, arrays, info)
+
+    def best(self) -> Checkpoint | None:
+        """The best checkpoint; None if there is none, or (with a warning) it cannot be read."""
+        path = self.folder / BEST
+        return self._readable(path) if path.is_file() else None
+
+    def _write(
+        self, path: Path, step: int, arrays: dict[str, np.ndarray], info: dict[str, Any]
+    ) -> None:
         entries: dict[str, Any] = {}
         dtypes: dict[str, str] = {}
         for name, value in arrays.items():
@@ -64,50 +84,73 @@ class Checkpoints:
                 dtypes[name] = value.dtype.name
                 value = value.view(f"u{value.dtype.itemsize}")
             entries[f"array/{name}"] = value
-        text = json.dumps({"info": info, "dtypes": dtypes})
-        entries[INFO] = np.frombuffer(text.encode(), np.uint8)
+        head = {"info": {**info, "step": step}, "dtypes": dtypes, "names": list(arrays)}
+        entries[INFO] = np.frombuffer(json.dumps(head).encode(), np.uint8)
 
-        def write(path: Path) -> None:
-            with path.open("wb") as file:
+        def write(beside: Path) -> None:
+            with beside.open("wb") as file:
                 np.savez(file, **entries)
                 file.flush()
                 os.fsync(file.fileno())
 
-        self.folder.mkdir(parents=True, exist_ok=True)
-        replace_file(self.folder / f"step-{step:08d}.npz", write)
-        for path in self.files()[: -self._keep]:
-            path.unlink(missing_ok=True)
-        self._sweep()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            replace_file(path, write)
+        except OSError as error:
+            raise OSError(
+                f"{path}: expected to write a checkpoint, received an error ({error}). The "
+                "checkpoints before it are whole. Make room or repair the disk; the same command "
+                "goes on from the newest."
+            ) from error
 
     def _sweep(self) -> None:
         """Removes what killed processes left half written."""
-        for path in self.folder.glob(".step-*.npz"):
-            path.unlink(missing_ok=True)
+        for pattern in (".step-*.npz", ".best.*.npz"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
 
-    def newest(self) -> Checkpoint | None:
+    def newest(self, before: int | None = None) -> Checkpoint | None:
         """The newest checkpoint that can be read; None if there is none.
+
+        Args:
+            before: if not None, only checkpoints of smaller steps are looked at.
 
         Warns (UserWarning) for each newer file that cannot be read, naming it.
 
         Raises:
             ValueError: there are checkpoints and not one can be read.
         """
-        files = self.files()
+        files = [path for path in self.files() if before is None or _step(path) < before]
         for path in reversed(files):
-            try:
-                return _read(path)
-            except UNREADABLE as error:
-                warnings.warn(
-                    f"{path} cannot be read ({error or type(error).__name__}); trying the "
-                    "checkpoint before it",
-                    stacklevel=2,
-                )
+            found = self._readable(path)
+            if found is not None:
+                return found
         if files:
             raise ValueError(
                 f"{self.folder}: expected a checkpoint that can be read, received {len(files)} "
                 "damaged ones. Remove the folder to begin again, or give another workdir."
             )
         return None
+
+    @staticmethod
+    def _readable(path: Path) -> Checkpoint | None:
+        try:
+            return _read(path)
+        # A damaged archive can raise nearly anything: NotImplementedError, RuntimeError,
+        # TokenError, TypeError and MemoryError were seen, beside the obvious ones.
+        except Exception as error:
+            warnings.warn(
+                f"{path} cannot be read ({error or type(error).__name__}); trying the "
+                "checkpoint before it",
+                stacklevel=3,
+            )
+            return None
+
+
+def _step(path: Path) -> int:
+    found = NAME.fullmatch(path.name)
+    assert found is not None
+    return int(found[1])
 
 
 def _read(path: Path) -> Checkpoint:
@@ -117,4 +160,7 @@ def _read(path: Path) -> Checkpoint:
         arrays = {n.removeprefix("array/"): found[n] for n in found.files if n != INFO}
     for name, dtype in head["dtypes"].items():
         arrays[name] = arrays[name].view(np.dtype(dtype))
-    return Checkpoint(arrays, head["info"])
+    info = head["info"]
+    if not isinstance(info["step"], int) or list(arrays) != head.get("names", list(arrays)):
+        raise ValueError("its table of contents is not that of a checkpoint")
+    return Checkpoint(arrays, info)

@@ -12,7 +12,8 @@ from tfshed.attach.keras3.optimizer import pruning_optimizer
 from tfshed.core.backend import to_numpy
 from tfshed.experiments.from_recipe import schedule
 from tfshed.experiments.results import run_updates
-from tfshed.experiments.run import Run, Settings
+from tfshed.experiments.run import Run
+from tfshed.experiments.settings import Settings
 from tfshed.observe.text_table import text_pairs
 
 STEPS = 2

@@ -14,7 +14,7 @@ from tfshed import datasets
 from tfshed.attach.kernels import candidates
 from tfshed.core.backend import to_numpy
 from tfshed.experiments import from_recipe
-from tfshed.experiments.run import FINAL
+from tfshed.experiments.initial_weights import FINAL
 from tfshed.observe.run_directory import SETTINGS
 
 

@@ -17,8 +17,13 @@ from tfshed.experiments.smoothed_crossentropy import SmoothedCrossentropy
 MOST_STEPS = 2**31 - 1
 
 
-def learning_rate(phase: Any, steps_per_epoch: int) -> Any:
+def learning_rate(phase: Any, steps_per_epoch: int, factor: float = 1.0) -> Any:
     """The learning-rate schedule of a phase, values scaled with the batch where it says so.
+
+    Args:
+        phase: of a recipe.
+        steps_per_epoch: optimizer updates in an epoch.
+        factor: by which all rates are multiplied, as after a rollback; default 1.
 
     Raises:
         ValueError: naming the field, what was expected and what came.
@@ -30,7 +35,8 @@ def learning_rate(phase: Any, steps_per_epoch: int) -> Any:
         [0.1, 0.1, 0.01, 0.001]
     """
     given = phase.learning_rate
-    factor = 1.0 if given.base_batch_size is None else phase.batch_size / given.base_batch_size
+    if given.base_batch_size is not None:
+        factor *= phase.batch_size / given.base_batch_size
     for epochs in (phase.epochs, given.cycle, given.warmup_epochs, *given.milestones):
         in_steps(epochs, steps_per_epoch)
     rate = learning_rates.find(given.schedule, "config.learning_rate.schedule")(
@@ -63,9 +69,9 @@ def in_steps(epochs: float, steps_per_epoch: int) -> int:
     return steps
 
 
-def optimizer(phase: Any, steps_per_epoch: int) -> Any:
+def optimizer(phase: Any, steps_per_epoch: int, rate_factor: float = 1.0) -> Any:
     """The optimizer of a phase. `weight_decay` is not its business: kernels carry it as L2."""
-    options: dict[str, Any] = {"learning_rate": learning_rate(phase, steps_per_epoch)}
+    options: dict[str, Any] = {"learning_rate": learning_rate(phase, steps_per_epoch, rate_factor)}
     if phase.clip_norm:
         options["global_clipnorm"] = phase.clip_norm
     if phase.optimizer == "sgd":

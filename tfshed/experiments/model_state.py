@@ -98,6 +98,20 @@ def restore(
             variable.assign(array.astype("float64").mean(axis=0))
 
 
+def paths(model: Any, metrics: Sequence[Any] = ()) -> dict[str, str]:
+    """The names of `capture`, each with the path by which Keras knows the variable.
+
+    Example:
+        >>> import keras
+        >>> net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="head")])
+        >>> net.compile("sgd", "mse")
+        >>> paths(net)["weights/0001"].split("/")[-2:]
+        ['head', 'bias']
+    """
+    parts = _parts(model, metrics).values()
+    return {name: variable.path for part in parts for name, variable in part.items()}
+
+
 def _strategy(model: Any) -> Any:
     found = getattr(model, "distribute_strategy", None)
     return found if found is not None and found.num_replicas_in_sync > 1 else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfshed.experiments.recipe import recipe
+from tfshed.observe.csv_table import read_table
 from tfshed.observe.run_directory import SETTINGS
 
 
@@ -63,3 +64,20 @@ def _without_new(
         elif name in before or name not in defaults or value != default:
             kept[name] = value
     return kept
+
+
+def missing_rows(table: Path, info: Mapping[str, Any]) -> int:
+    """How many rows a table lacks of those that it had when a checkpoint was written.
+
+    Args:
+        table: the CSV file.
+        info: of the checkpoint, with the number of "rows" and the step of the "last_row"; one
+            without them is of an older version, and nothing can be said.
+    """
+    wanted = info.get("rows", 0)
+    if not wanted:
+        return 0
+    rows = read_table(table)[1] if table.is_file() else []
+    steps = [row["step"] for row in rows]
+    there = sum(isinstance(step, int) and step <= info["last_row"] for step in steps)
+    return max(0, wanted - there)

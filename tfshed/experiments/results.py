@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -50,12 +51,38 @@ def results(
         kept = [int(to_numpy(m).sum()) for g in pruning.groups for m in g.masks]
         sizes = [int(np.prod(s)) for g in pruning.groups for s in g.mask_shapes]
         found |= {
-            "keep_target": float(to_numpy(pruning.groups[0].target)),
+            "keep_target": _target(pruning.groups),
             "keep_actual": sum(kept) / sum(sizes),
             "threshold": max(float(to_numpy(g.threshold).max()) for g in pruning.groups),
             "updates": run_updates(run),
         }
+    if run.rollbacks:
+        found["rollbacks"] = run.rollbacks
+    if run.rows_missing:
+        found["rows_missing"] = run.rows_missing
     return found
+
+
+def _target(groups: list[Any]) -> float:
+    """The target keep-ratio of all that is pruned, each group by its number of weights."""
+    if len(groups) == 1:
+        return float(to_numpy(groups[0].target))
+    sizes = [int(g.totals.sum()) for g in groups]
+    return sum(float(to_numpy(g.target)) * n for g, n in zip(groups, sizes)) / sum(sizes)
+
+
+def as_json(value: Any) -> Any:
+    """The value with None for every number that JSON does not have: NaN and infinity.
+
+    Example:
+        >>> as_json({"loss": float("nan"), "steps": 3, "rates": [0.1, float("inf")]})
+        {'loss': None, 'steps': 3, 'rates': [0.1, None]}
+    """
+    if isinstance(value, dict):
+        return {name: as_json(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def run_updates(run: Any) -> int:

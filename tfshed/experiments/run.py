@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,80 +16,21 @@ from tfshed import distribution as distributed
 from tfshed.attach.keras3.callbacks import ensure_pruning
 from tfshed.experiments import from_recipe
 from tfshed.experiments.checkpoints import Checkpoint, Checkpoints
-from tfshed.experiments.model_state import restore
-from tfshed.experiments.recipe import PHASES
-from tfshed.experiments.recipe_check import check
-from tfshed.experiments.recorded import comparable
-from tfshed.experiments.results import results, results_table
-from tfshed.experiments.save_checkpoints import SaveCheckpoints
+from tfshed.experiments.initial_weights import FINAL, weights_file
+from tfshed.experiments.interruption import InterruptedRunError, StopRequest, stop_request
+from tfshed.experiments.model_state import capture, paths, restore
+from tfshed.experiments.non_finite import NonFiniteError, non_finite
+from tfshed.experiments.recorded import comparable, missing_rows, read_json
+from tfshed.experiments.results import as_json, results, results_table
+from tfshed.experiments.run_lock import run_lock
+from tfshed.experiments.save_checkpoints import CheckpointRules, SaveCheckpoints
 from tfshed.experiments.scaling import scaled
+from tfshed.experiments.settings import Settings
 from tfshed.observe.progress import Progress
 from tfshed.observe.replace_file import replace_file
 from tfshed.observe.run_directory import RunDirectory
 
-FINAL, RESULTS, BEFORE = "model.keras", "results.json", "before.json"
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16")
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What a run is made of.
-
-    Args:
-        phase: "train" or "prune", the part of the recipe to run.
-        config: a recipe (see `tfshed.experiments.recipe`), not yet scaled.
-        workdir: the run's folder; a run that was broken off goes on with it.
-        seed: int >= 0, of initial weights, order of data, augmentation and random pruning.
-        precision: dtype policy of Keras.
-        data_dir: folder of the data sets, as `tfshed.datasets.load` takes it.
-        deterministic: ask TensorFlow for operations whose results repeat to the bit; slower.
-        resume: whether to go on with a run that is there. False: that is an error.
-
-    Raises:
-        ValueError: naming the field, what was expected and what came.
-    """
-
-    phase: str
-    config: Any
-    workdir: Path
-    seed: int = 0
-    precision: str = "float32"
-    data_dir: str | None = None
-    deterministic: bool = False
-    resume: bool = True
-
-    def __post_init__(self) -> None:
-        if self.phase not in PHASES:
-            raise ValueError(f"phase: expected one of {PHASES}, received {self.phase!r}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(
-                f"precision: expected one of {', '.join(PRECISIONS)}, received {self.precision!r}"
-            )
-        if self.seed < 0:
-            raise ValueError(f"seed: expected a whole number >= 0, received {self.seed}")
-        if not str(self.workdir):
-            raise ValueError("workdir: expected a folder, received an empty name")
-        check(self.config)
-        # Fails here and not after the data have been read.
-        from_recipe.granularity(self.config.prune.granularity)
-        if self.phase == "prune" and not self.config.initial_weights:
-            raise ValueError(
-                "config.initial_weights: pruning starts from trained weights; expected a run "
-                'directory, a weights file or "imagenet", received "". Train first, or give '
-                '"fresh" to prune fresh weights on purpose.'
-            )
-
-    @property
-    def recorded(self) -> dict[str, Any]:
-        """What results depend on; a folder made with anything else is not gone on with."""
-        return {
-            "phase": self.phase,
-            "backend": keras.backend.backend(),
-            "seed": self.seed,
-            "precision": self.precision,
-            "deterministic": self.deterministic,
-            "config": self.config.to_dict(),
-        }
+RESULTS, BEFORE = "results.json", "before.json"
 
 
 class Run:
@@ -130,8 +70,11 @@ class Run:
         self.data = datasets.load(data.name, data_dir=settings.data_dir, image_size=data.image_size)
         self._check_batch()
         self.steps_per_epoch = self.data.steps_per_epoch(self.phase.batch_size, data.fraction)
-        self.total_steps = self.phase.epochs * self.steps_per_epoch
+        self.total_steps = from_recipe.in_steps(self.phase.epochs, self.steps_per_epoch)
+        # How often the run went back to a checkpoint, and rows that its tables had before.
+        self.rollbacks = self.rows_missing = 0
         self.model = self._model()
+        self._check_weights()
 
     def _check_batch(self) -> None:
         batch, replicas = self.phase.batch_size, self.distribution.replicas
@@ -165,7 +108,11 @@ class Run:
             if self.prunes:
                 model = from_recipe.pruned(model, phase, self.steps_per_epoch, self.settings.seed)
             model.compile(
-                optimizer=from_recipe.optimizer(phase, self.steps_per_epoch),
+                optimizer=from_recipe.optimizer(
+                    phase,
+                    self.steps_per_epoch,
+                    self.config.non_finite.rate_factor**self.rollbacks,
+                ),
                 loss=from_recipe.loss(phase),
                 metrics=self.metrics,
                 jit_compile=from_recipe.jit_compile(phase, model, self.distribution.replicas),
@@ -213,38 +160,53 @@ class Run:
         TensorBoard's files, plots, `model.keras` (plain layers with exact zeros), `results.json`,
         `results.txt`.
         """
-        folder = self._folder() if self.distribution.is_chief else None
-        if (self.path / RESULTS).is_file():
-            found: dict[str, Any] = json.loads((self.path / RESULTS).read_text())
-            print_fn(f"{self.path}: this run is finished.\n\n{results_table(found)}")
-            return found
+        with contextlib.ExitStack() as held:
+            folder = None
+            if self.distribution.is_chief:
+                folder = self._folder()
+                held.enter_context(run_lock(self.path))
+            if (self.path / RESULTS).is_file():
+                found: dict[str, Any] = read_json(self.path / RESULTS)
+                print_fn(f"{self.path}: this run is finished.\n\n{results_table(found)}")
+                return found
+            request = held.enter_context(stop_request())
+            return self._run(folder, request, print_fn)
+
+    def _run(
+        self, folder: RunDirectory | None, request: StopRequest, print_fn: Callable[[str], None]
+    ) -> dict[str, Any]:
         checkpoints = Checkpoints(self.path / "checkpoints", self.config.checkpoint.keep)
         newest = checkpoints.newest()
         start = 0 if newest is None else newest.info["step"]
         if newest is not None:
             print_fn(f"Going on from step {start} of {self.total_steps}.")
-            with self.distribution.scope():
-                restore(self.model, newest.arrays, self.metrics)
-        before = folder.read_json(BEFORE) if folder is not None else None
+            self._check_rows(newest)
+            self._go_to(newest)
+        before = None if folder is None else read_json(self.path / BEFORE)
         if self.prunes and start == 0 and (before is None or self.distribution.worker_count > 1):
             before = self.evaluate()
             if folder is not None:
-                folder.write_json(BEFORE, before)
+                folder.write_json(BEFORE, as_json(before))
         started = time.monotonic()
-        self._fit(start, newest, checkpoints)
+        self._fit_finite(newest, checkpoints, request, print_fn)
         seconds = time.monotonic() - started
+        if request.signal is not None and self.distribution.worker_count == 1:
+            # The rest would take its time; the last checkpoint has everything.
+            raise InterruptedRunError(self.total_steps, request.signal)
         after = self.evaluate()
         self._save()
         found = results(self, before, after, seconds, start)
         if folder is not None:
             folder.write_text("results.txt", results_table(found) + "\n")
             # Last: whoever finds it finds all the rest.
-            folder.write_json(RESULTS, found)
+            folder.write_json(RESULTS, as_json(found))
             print_fn(f"\n{results_table(found)}\n\nAll of it is in {self.path}")
         return found
 
     def _folder(self) -> RunDirectory:
-        folder = RunDirectory(self.path, comparable(self.path, self.settings.recorded))
+        data = {"examples": self.data.examples, "fingerprint": self.data.fingerprint()}
+        recorded = comparable(self.path, {**self.settings.recorded, "data": data})
+        folder = RunDirectory(self.path, recorded)
         if folder.resumed and not self.settings.resume:
             raise ValueError(
                 f"{self.path}: expected a new folder with resume=False, received one with a run. "
@@ -252,26 +214,111 @@ class Run:
             )
         return folder
 
-    def _fit(self, start: int, newest: Checkpoint | None, checkpoints: Checkpoints) -> None:
+    def _check_weights(self) -> None:
+        """A run that starts with NaN would end with it."""
+        arrays = capture(self.model)
+        what = non_finite(arrays, paths(self.model))
+        if what is not None:
+            raise ValueError(
+                f"config.initial_weights: expected finite weights, received a model in which {what}"
+            )
+
+    def _check_rows(self, newest: Checkpoint) -> None:
+        """Refuses to go on with tables that lack rows, unless that is accepted."""
+        if not self.distribution.is_chief:
+            return
+        table = self.path / "keep_ratio.csv"
+        self.rows_missing = missing_rows(table, newest.info)
+        if self.rows_missing and not self.settings.accept_missing_rows:
+            raise ValueError(
+                f"{table}: expected {newest.info['rows']} rows up to the checkpoint of step "
+                f"{newest.info['step']}, {self.rows_missing} of them are missing. Put back a good "
+                "copy, give another workdir, or go on without them with accept_missing_rows."
+            )
+
+    def _go_to(self, checkpoint: Checkpoint | None) -> None:
+        """Makes the model as it was at a checkpoint; None: at the start of the run."""
+        rollbacks = 0 if checkpoint is None else checkpoint.info.get("rollbacks", 0)
+        if rollbacks > self.rollbacks:
+            self.rollbacks = rollbacks
+            self._remake()
+        if checkpoint is not None:
+            with self.distribution.scope():
+                restore(self.model, checkpoint.arrays, self.metrics)
+
+    def _remake(self) -> None:
+        """Makes the model anew, with the learning rate that is due after so many rollbacks.
+
+        The rate is a part of the compiled step, and what is left of a broken-off step is not to be
+        trusted.
+        """
+        keras.utils.set_random_seed(self.settings.seed)
+        self.model = self._model()
+
+    def _fit_finite(
+        self,
+        newest: Checkpoint | None,
+        checkpoints: Checkpoints,
+        request: StopRequest,
+        print_fn: Callable[[str], None],
+    ) -> None:
+        """`_fit`, again from the last checkpoint with a lower rate where the recipe says so."""
+        given = self.config.non_finite
+        while True:
+            try:
+                return self._fit(newest, checkpoints, request)
+            except NonFiniteError as error:
+                if given.action != "rollback" or self.rollbacks >= given.retries:
+                    raise
+                self.rollbacks += 1
+                factor = given.rate_factor**self.rollbacks
+                # One from which the run failed before another was written is suspect itself: its
+                # numbers are finite, but may be those of a net that has blown up.
+                again = newest is not None and error.checkpoint == newest.info["step"]
+                newest = checkpoints.newest(before=error.checkpoint if again else None)
+                step = 0 if newest is None else newest.info["step"]
+                what = str(error).partition(";")[0]
+                print_fn(f"\n{what}. Back to step {step}, with {factor:g} times the learning rate.")
+                self._remake()
+                self._go_to(newest)
+
+    def _fit(
+        self, newest: Checkpoint | None, checkpoints: Checkpoints, request: StopRequest
+    ) -> None:
+        start = 0 if newest is None else newest.info["step"]
         epoch, offset = divmod(start, self.steps_per_epoch)
         chief = self.distribution.is_chief
         callbacks: list[Any] = [tfshed.UpdatePruningStep()] if self.prunes else []
-        callbacks.append(
-            tfshed.KeepRatio(
-                self.path if chief else None,
-                validation_data=self.eval_data() if self.config.prune.evaluate_updates else None,
-            )
+        keep_ratio = tfshed.KeepRatio(
+            self.path if chief else None,
+            validation_data=self.eval_data() if self.config.prune.evaluate_updates else None,
+        )
+        callbacks.append(keep_ratio)
+
+        def info() -> dict[str, Any]:
+            rows = keep_ratio.history
+            last = rows[-1]["step"] if rows else 0
+            return {"rows": len(rows), "last_row": last, "rollbacks": self.rollbacks}
+
+        given, watch = self.config.checkpoint, self.config.non_finite
+        rules = CheckpointRules(
+            self.steps_per_epoch,
+            every_epochs=given.every_epochs,
+            every_steps=given.every_steps,
+            best=given.best,
+            watch_every_steps=watch.every_steps,
+            go_on=watch.action == "go_on",
         )
         callbacks.append(
             SaveCheckpoints(
                 checkpoints,
                 self.metrics,
-                steps_per_epoch=self.steps_per_epoch,
-                every_epochs=self.config.checkpoint.every_epochs,
-                every_steps=self.config.checkpoint.every_steps,
-                resumed=None if newest is None else newest.arrays,
-                start_step=start,
+                rules,
+                resumed=newest,
+                request=request,
+                info=info,
                 write=chief,
+                workers=self.distribution.worker_count,
             )
         )
         if chief:
@@ -303,6 +350,8 @@ class Run:
                     steps_per_epoch=self.steps_per_epoch,
                     **options,
                 )
+        except (NonFiniteError, InterruptedRunError):
+            raise
         except Exception as error:
             why = self.data.explain(error)
             if why is None:
@@ -316,30 +365,6 @@ class Run:
         plain = keras.Model(plain.inputs, plain.outputs, name=plain.name)
         if self.distribution.is_chief:
             replace_file(self.path / FINAL, plain.save)
-
-
-def weights_file(given: str) -> str | None:
-    """The file that `initial_weights` names: None for fresh ones, a run directory's final model.
-
-    Raises:
-        FileNotFoundError: there is no such file, or the run there is not finished.
-
-    Example:
-        >>> weights_file(""), weights_file("fresh"), weights_file("imagenet")
-        (None, None, 'imagenet')
-    """
-    if given in ("", "fresh"):
-        return None
-    path = Path(given).expanduser()
-    if given == "imagenet" or path.is_file():
-        return str(given)
-    if path.is_dir() and (path / FINAL).is_file():
-        return str(path / FINAL)
-    what = f"no {FINAL}: is that run finished?" if path.is_dir() else "nothing is there"
-    raise FileNotFoundError(
-        'config.initial_weights: expected "fresh", "imagenet", a weights file or the directory of '
-        f"a finished run, received {given}: {what}"
-    )
 
 
 def _ask_for_determinism() -> None:
