@@ -75,10 +75,6 @@ def main(run: Callable[[], int | None], define: Callable[[], None] | None = None
             return run()
         except USER_ERRORS as error:
             return _failed(error)
-        except ArithmeticError as error:
-            # `tfshed.experiments.non_finite.NonFiniteError`, of a package that is imported late.
-            _failed(error)
-            return NOT_FINITE
         except KeyboardInterrupt:
             print("\nStopped. The same command goes on from the last checkpoint.", flush=True)
             return 130
@@ -170,6 +166,7 @@ def make_run(phase: str) -> int:
     from tfshed.experiments import Run
     from tfshed.experiments.dry_run import plan
     from tfshed.experiments.interruption import InterruptedRunError
+    from tfshed.experiments.non_finite import NonFiniteError
 
     chosen, given = settings(phase), flags.FLAGS
     distribution = setup(
@@ -183,6 +180,9 @@ def make_run(phase: str) -> int:
         run.run(print_fn=print if distribution.is_chief else lambda text: None)
     except WorkerLostError as error:
         return _failed(error)
+    except NonFiniteError as error:
+        _failed(error)
+        return NOT_FINITE
     except InterruptedRunError as error:
         print(f"\n{error}", flush=True)
         return 128 + error.signal

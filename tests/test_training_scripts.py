@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import runpy
+import signal
 import sys
 from pathlib import Path
 
 import _cli
 import pytest
 from absl import app, flags
+
+from tfshed.experiments import Run
+from tfshed.experiments.interruption import InterruptedRunError
+from tfshed.experiments.non_finite import NonFiniteError
 
 # ml_collections loads recipes in a way that Python 3.15 will no longer have.
 pytestmark = pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarning")
@@ -137,6 +142,25 @@ def test_wrong_input_is_one_line_and_exit_code_2(script, tmp_path, words, said):
     # absl has an exit code of its own for its own flags.
     assert code in (1, 2) and said in err and "Traceback" not in err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (NonFiniteError("the loss is nan", 7, 5, 4), 3, "train.py: the loss is nan at step 7; at"),
+        (InterruptedRunError(7, signal.SIGTERM), 143, "stopped by SIGTERM after step 7"),
+        (InterruptedRunError(7, signal.SIGINT), 130, "stopped by SIGINT after step 7"),
+    ],
+)
+def test_what_stops_a_run_has_an_exit_code_of_its_own(
+    script, tmp_path, monkeypatch, error, code, said
+):
+    def stop(self, print_fn):
+        raise error
+
+    monkeypatch.setattr(Run, "run", stop)
+    found, out, err = script("train", DIGITS, f"--workdir={tmp_path / 'run'}", *SMALL)
+    assert found == code and said in out + err and "Traceback" not in err
 
 
 def test_a_file_with_code_in_it_is_not_run(script, tmp_path):

@@ -103,7 +103,7 @@ def test_a_rollback_survives_a_new_start_and_is_given_up_in_the_end(tmp_path):
     # A checkpoint knows with which rate it was made.
     run = Run(settings(tmp_path / "other", "train", **changed))
     checkpoint = Checkpoints(tmp_path / "checkpoints").newest()
-    run._go_to(checkpoint._replace(info={**checkpoint.info, "rollbacks": 2}))
+    run.go_to(checkpoint._replace(info={**checkpoint.info, "rollbacks": 2}))
     schedule = run.model.optimizer.get_config()["learning_rate"]
     assert schedule["config"]["values"][0] == pytest.approx(0.01 * 0.25)
 

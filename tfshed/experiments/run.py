@@ -16,17 +16,16 @@ from tfshed import distribution as distributed
 from tfshed.attach.keras3.callbacks import ensure_pruning
 from tfshed.experiments import from_recipe
 from tfshed.experiments.checkpoints import Checkpoint, Checkpoints
+from tfshed.experiments.fit_run import fit_finite
 from tfshed.experiments.initial_weights import FINAL, weights_file
 from tfshed.experiments.interruption import InterruptedRunError, StopRequest, stop_request
 from tfshed.experiments.model_state import capture, paths, restore
-from tfshed.experiments.non_finite import NonFiniteError, non_finite
+from tfshed.experiments.non_finite import non_finite
 from tfshed.experiments.recorded import comparable, missing_rows, read_json
 from tfshed.experiments.results import as_json, results, results_table
 from tfshed.experiments.run_lock import run_lock
-from tfshed.experiments.save_checkpoints import CheckpointRules, SaveCheckpoints
 from tfshed.experiments.scaling import scaled
 from tfshed.experiments.settings import Settings
-from tfshed.observe.progress import Progress
 from tfshed.observe.replace_file import replace_file
 from tfshed.observe.run_directory import RunDirectory
 
@@ -181,14 +180,14 @@ class Run:
         if newest is not None:
             print_fn(f"Going on from step {start} of {self.total_steps}.")
             self._check_rows(newest)
-            self._go_to(newest)
+            self.go_to(newest)
         before = None if folder is None else read_json(self.path / BEFORE)
         if self.prunes and start == 0 and (before is None or self.distribution.worker_count > 1):
             before = self.evaluate()
             if folder is not None:
                 folder.write_json(BEFORE, as_json(before))
         started = time.monotonic()
-        self._fit_finite(newest, checkpoints, request, print_fn)
+        fit_finite(self, newest, checkpoints, request, print_fn)
         seconds = time.monotonic() - started
         if request.signal is not None and self.distribution.worker_count == 1:
             # The rest would take its time; the last checkpoint has everything.
@@ -236,17 +235,17 @@ class Run:
                 "copy, give another workdir, or go on without them with accept_missing_rows."
             )
 
-    def _go_to(self, checkpoint: Checkpoint | None) -> None:
+    def go_to(self, checkpoint: Checkpoint | None) -> None:
         """Makes the model as it was at a checkpoint; None: at the start of the run."""
         rollbacks = 0 if checkpoint is None else checkpoint.info.get("rollbacks", 0)
         if rollbacks > self.rollbacks:
             self.rollbacks = rollbacks
-            self._remake()
+            self.remake()
         if checkpoint is not None:
             with self.distribution.scope():
                 restore(self.model, checkpoint.arrays, self.metrics)
 
-    def _remake(self) -> None:
+    def remake(self) -> None:
         """Makes the model anew, with the learning rate that is due after so many rollbacks.
 
         The rate is a part of the compiled step, and what is left of a broken-off step is not to be
@@ -254,109 +253,6 @@ class Run:
         """
         keras.utils.set_random_seed(self.settings.seed)
         self.model = self._model()
-
-    def _fit_finite(
-        self,
-        newest: Checkpoint | None,
-        checkpoints: Checkpoints,
-        request: StopRequest,
-        print_fn: Callable[[str], None],
-    ) -> None:
-        """`_fit`, again from the last checkpoint with a lower rate where the recipe says so."""
-        given = self.config.non_finite
-        while True:
-            try:
-                return self._fit(newest, checkpoints, request)
-            except NonFiniteError as error:
-                if given.action != "rollback" or self.rollbacks >= given.retries:
-                    raise
-                self.rollbacks += 1
-                factor = given.rate_factor**self.rollbacks
-                # One from which the run failed before another was written is suspect itself: its
-                # numbers are finite, but may be those of a net that has blown up.
-                again = newest is not None and error.checkpoint == newest.info["step"]
-                newest = checkpoints.newest(before=error.checkpoint if again else None)
-                step = 0 if newest is None else newest.info["step"]
-                what = str(error).partition(";")[0]
-                print_fn(f"\n{what}. Back to step {step}, with {factor:g} times the learning rate.")
-                self._remake()
-                self._go_to(newest)
-
-    def _fit(
-        self, newest: Checkpoint | None, checkpoints: Checkpoints, request: StopRequest
-    ) -> None:
-        start = 0 if newest is None else newest.info["step"]
-        epoch, offset = divmod(start, self.steps_per_epoch)
-        chief = self.distribution.is_chief
-        callbacks: list[Any] = [tfshed.UpdatePruningStep()] if self.prunes else []
-        keep_ratio = tfshed.KeepRatio(
-            self.path if chief else None,
-            validation_data=self.eval_data() if self.config.prune.evaluate_updates else None,
-        )
-        callbacks.append(keep_ratio)
-
-        def info() -> dict[str, Any]:
-            rows = keep_ratio.history
-            last = rows[-1]["step"] if rows else 0
-            return {"rows": len(rows), "last_row": last, "rollbacks": self.rollbacks}
-
-        given, watch = self.config.checkpoint, self.config.non_finite
-        rules = CheckpointRules(
-            self.steps_per_epoch,
-            every_epochs=given.every_epochs,
-            every_steps=given.every_steps,
-            best=given.best,
-            watch_every_steps=watch.every_steps,
-            go_on=watch.action == "go_on",
-        )
-        callbacks.append(
-            SaveCheckpoints(
-                checkpoints,
-                self.metrics,
-                rules,
-                resumed=newest,
-                request=request,
-                info=info,
-                write=chief,
-                workers=self.distribution.worker_count,
-            )
-        )
-        if chief:
-            shown = ("loss", "accuracy", "val_accuracy", *(("keep_actual",) if self.prunes else ()))
-            label = f"{self.settings.phase} {self.config.model.name}"
-            callbacks.append(Progress(label, shown, total=self.total_steps, start=start))
-        data = self.train_data(start)
-        options = {"validation_data": self.eval_data(), "callbacks": callbacks}
-        try:
-            if offset:
-                # What is left of the epoch that was broken off.
-                rest = self.steps_per_epoch - offset
-                first, data = data.take(rest), data.skip(rest)
-                distributed.fit(
-                    self.model,
-                    first,
-                    epochs=epoch + 1,
-                    initial_epoch=epoch,
-                    steps_per_epoch=rest,
-                    **options,
-                )
-                epoch += 1
-            if epoch < self.phase.epochs:
-                distributed.fit(
-                    self.model,
-                    data,
-                    epochs=self.phase.epochs,
-                    initial_epoch=epoch,
-                    steps_per_epoch=self.steps_per_epoch,
-                    **options,
-                )
-        except (NonFiniteError, InterruptedRunError):
-            raise
-        except Exception as error:
-            why = self.data.explain(error)
-            if why is None:
-                raise
-            raise ValueError(why) from error
 
     def _save(self) -> None:
         """Writes the trained net, without optimizer and wrappers, to `model.keras`."""

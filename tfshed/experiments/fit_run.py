@@ -1,0 +1,132 @@
+"""The training of a run: its callbacks, an epoch that was broken off, and rollbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tfshed
+from tfshed import distribution as distributed
+from tfshed.experiments.checkpoints import Checkpoint, Checkpoints
+from tfshed.experiments.interruption import InterruptedRunError, StopRequest
+from tfshed.experiments.non_finite import NonFiniteError
+from tfshed.experiments.save_checkpoints import CheckpointRules, SaveCheckpoints
+from tfshed.observe.progress import Progress
+
+
+def fit_finite(
+    run: Any,
+    newest: Checkpoint | None,
+    checkpoints: Checkpoints,
+    request: StopRequest,
+    print_fn: Callable[[str], None],
+) -> None:
+    """Trains to the end, again from the last checkpoint with a lower rate where the recipe says so.
+
+    Args:
+        run: a `tfshed.experiments.Run` whose model is as it was at `newest`.
+        newest: the checkpoint that it goes on from, or None.
+        checkpoints: where they are written.
+        request: whether the run is to stop.
+        print_fn: is told about rollbacks.
+
+    Raises:
+        NonFiniteError: and the recipe has no rollback, or there were enough of them.
+        InterruptedRunError: by a signal.
+    """
+    given = run.config.non_finite
+    while True:
+        try:
+            return fit(run, newest, checkpoints, request)
+        except NonFiniteError as error:
+            if given.action != "rollback" or run.rollbacks >= given.retries:
+                raise
+            run.rollbacks += 1
+            factor = given.rate_factor**run.rollbacks
+            # One from which the run failed before another was written is suspect itself: its
+            # numbers are finite, but may be those of a net that has blown up.
+            again = newest is not None and error.checkpoint == newest.info["step"]
+            newest = checkpoints.newest(before=error.checkpoint if again else None)
+            step = 0 if newest is None else newest.info["step"]
+            what = str(error).partition(";")[0]
+            print_fn(f"\n{what}. Back to step {step}, with {factor:g} times the learning rate.")
+            run.remake()
+            run.go_to(newest)
+
+
+def fit(
+    run: Any, newest: Checkpoint | None, checkpoints: Checkpoints, request: StopRequest
+) -> None:
+    """Trains from `newest` to the end; arguments and errors as in `fit_finite`."""
+    start = 0 if newest is None else newest.info["step"]
+    epoch, offset = divmod(start, run.steps_per_epoch)
+    chief = run.distribution.is_chief
+    callbacks: list[Any] = [tfshed.UpdatePruningStep()] if run.prunes else []
+    keep_ratio = tfshed.KeepRatio(
+        run.path if chief else None,
+        validation_data=run.eval_data() if run.config.prune.evaluate_updates else None,
+    )
+    callbacks.append(keep_ratio)
+
+    def info() -> dict[str, Any]:
+        rows = keep_ratio.history
+        last = rows[-1]["step"] if rows else 0
+        return {"rows": len(rows), "last_row": last, "rollbacks": run.rollbacks}
+
+    given, watch = run.config.checkpoint, run.config.non_finite
+    rules = CheckpointRules(
+        run.steps_per_epoch,
+        every_epochs=given.every_epochs,
+        every_steps=given.every_steps,
+        best=given.best,
+        watch_every_steps=watch.every_steps,
+        go_on=watch.action == "go_on",
+    )
+    callbacks.append(
+        SaveCheckpoints(
+            checkpoints,
+            run.metrics,
+            rules,
+            resumed=newest,
+            request=request,
+            info=info,
+            write=chief,
+            workers=run.distribution.worker_count,
+        )
+    )
+    if chief:
+        shown = ("loss", "accuracy", "val_accuracy", *(("keep_actual",) if run.prunes else ()))
+        label = f"{run.settings.phase} {run.config.model.name}"
+        callbacks.append(Progress(label, shown, total=run.total_steps, start=start))
+    data = run.train_data(start)
+    options = {"validation_data": run.eval_data(), "callbacks": callbacks}
+    try:
+        if offset:
+            # What is left of the epoch that was broken off.
+            rest = run.steps_per_epoch - offset
+            first, data = data.take(rest), data.skip(rest)
+            distributed.fit(
+                run.model,
+                first,
+                epochs=epoch + 1,
+                initial_epoch=epoch,
+                steps_per_epoch=rest,
+                **options,
+            )
+            epoch += 1
+        if epoch < run.phase.epochs:
+            distributed.fit(
+                run.model,
+                data,
+                epochs=run.phase.epochs,
+                initial_epoch=epoch,
+                steps_per_epoch=run.steps_per_epoch,
+                **options,
+            )
+    except (NonFiniteError, InterruptedRunError):
+        raise
+    except Exception as error:
+        why = run.data.explain(error)
+        if why is None:
+            raise
+        raise ValueError(why) from error
