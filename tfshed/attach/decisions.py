@@ -21,8 +21,8 @@ class Decision:
 
     Attributes:
         candidate: the kernel and the layer that made it.
-        pruned: whether it is declared to be pruned.
-        reason: why it is not; a remark if it is, or an empty text.
+        pruned: whether it is declared to be pruned; if it is frozen, as soon as it is trained.
+        reason: why it is not; empty if it is.
     """
 
     candidate: Candidate
@@ -80,14 +80,19 @@ def _reason_to_skip(candidate: Candidate, config: PruningConfig) -> str:
     dtype = keras.backend.standardize_dtype(variable.dtype)
     if not keras.backend.is_float_dtype(dtype):
         return f"dtype {dtype}: only floating weights are pruned"
-    if not variable.trainable or not candidate.owner.trainable:
-        return "not trainable (frozen)"
+    if candidate.is_state:
+        return "not trainable: its layer made it so"
     return config.granularity.reason_to_skip(tuple(variable.shape), axes) or ""
 
 
-def pruned_kernels(decisions: Sequence[Decision]) -> list[Kernel]:
-    """The kernels that are to be pruned."""
+def declared_kernels(decisions: Sequence[Decision]) -> list[Kernel]:
+    """The kernels that are to be pruned, frozen ones too, since they may be thawed later."""
     return [d.kernel for d in decisions if d.pruned]
+
+
+def pruned_kernels(decisions: Sequence[Decision]) -> list[Kernel]:
+    """The kernels that are to be pruned and are trained now."""
+    return [d.kernel for d in decisions if d.pruned and not d.candidate.frozen]
 
 
 def check_some(model: Any, decisions: Sequence[Decision]) -> None:
@@ -95,6 +100,16 @@ def check_some(model: Any, decisions: Sequence[Decision]) -> None:
     if not any(d.pruned for d in decisions):
         left = "; ".join(f"{d.path}: {d.reason}" for d in decisions) or "the model has no kernels"
         raise ValueError(f"model: expected a kernel to prune in {model.name}, found none: {left}")
+
+
+def check_trained(model: Any, decisions: Sequence[Decision]) -> None:
+    """Raises ValueError if all that is to be pruned is frozen."""
+    if not pruned_kernels(decisions):
+        frozen = [d.path for d in decisions if d.pruned]
+        raise ValueError(
+            f"model: expected a trainable kernel to prune in {model.name}, found only frozen ones: "
+            f"{frozen}. Set layer.trainable = True."
+        )
 
 
 def check_finite(decisions: Sequence[Decision]) -> None:

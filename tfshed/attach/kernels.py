@@ -1,5 +1,9 @@
 """Which variables of a model can be pruned, and which of their axes are channels.
 
+Each floating variable of two or more axes is a candidate. Those that are named as kernels are, or
+that their layer hands out by `get_prunable_weights()`, are pruned unless something speaks against
+it; all others, such as `self.add_weight(name="projection")`, are pruned when they are selected.
+
 The rules are the same for Keras 3 and tf_keras; what differs, where a layer keeps its variables and
 how these are called, is in `keras3/variables.py` and `tf_keras/variables.py`.
 """
@@ -8,6 +12,8 @@ from __future__ import annotations
 
 import dataclasses
 from typing import Any
+
+import keras
 
 from tfshed.attach.keras3 import variables as keras3_variables
 from tfshed.attach.which_keras import is_tf_keras
@@ -33,12 +39,30 @@ class Candidate:
         off_by_default: why it is pruned only if it is selected, such as "depthwise"; None if it is
             pruned by default.
         named_as_kernel: whether the layer hands it out as prunable, or its name is a kernel's.
+        is_state: whether the layer made it with `trainable=False`, so that no training changes it.
     """
 
     kernel: Kernel
     owner: Any
     off_by_default: str | None
     named_as_kernel: bool = True
+    is_state: bool = False
+
+    @property
+    def own_name(self) -> str:
+        """The last part of the path, such as `kernel`."""
+        return self.kernel.path.split("/")[-1]
+
+    @property
+    def must_be_named(self) -> bool:
+        """Whether only a regex that holds the variable's own name selects it, as `bias`."""
+        return not self.named_as_kernel and _is_bias_or_scale(self.own_name)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it is not trained now, but will be when the user thaws it."""
+        trainable = self.kernel.variable.trainable and self.owner.trainable
+        return not trainable and not self.is_state
 
 
 class KernelsByDefault:
@@ -52,7 +76,7 @@ class KernelsByDefault:
 
 
 def candidates(layer: Any) -> list[Candidate]:
-    """All kernels of a layer or model, in the order of its layers; shared ones once."""
+    """All candidates of a layer or model, in the order of its layers; shared ones once."""
     found: list[Candidate] = []
     seen: set[int] = set()
     keras_of = _variables_module(layer)
@@ -62,13 +86,15 @@ def candidates(layer: Any) -> list[Candidate]:
             return
         seen.add(id(current))
         named = _weights_it_names(current, keras_of)
-        for variable in _own_kernels(current, keras_of) if named is None else named:
+        state = {id(v) for v in keras_of.state_of(current)}
+        for variable in _own_matrices(current, keras_of) if named is None else named:
             if id(variable) not in seen:
                 seen.add(id(variable))
                 name, shape = keras_of.name_of(variable), tuple(variable.shape)
                 kernel = Kernel(variable, _axes(current, name, shape), keras_of.path_of(variable))
                 off = _off_by_default(current, name, shape) if named is None else None
-                found.append(Candidate(kernel, current, off))
+                known = named is not None or _is_kernel_name(name)
+                found.append(Candidate(kernel, current, off, known, id(variable) in state))
         # A layer that names its weights names all of them, those of the layers in it too.
         for child in keras_of.layers_in(current) if named is None else ():
             walk(child)
@@ -96,18 +122,35 @@ def _weights_it_names(layer: Any, keras_of: Any) -> list[Any] | None:
     return list(method()) if layer.built else []
 
 
-def _own_kernels(layer: Any, keras_of: Any) -> list[Any]:
+def _own_matrices(layer: Any, keras_of: Any) -> list[Any]:
+    """The layer's own variables of two or more axes: floating ones, and quantised kernels."""
     own = [*keras_of.weights_of(layer), *keras_of.state_of(layer)]
-    return [v for v in own if len(v.shape) >= 2 and _is_kernel_name(keras_of.name_of(v))]
+    return [
+        v
+        for v in own
+        if len(v.shape) >= 2 and (_is_floating(v) or _is_kernel_name(keras_of.name_of(v)))
+    ]
+
+
+def _is_floating(variable: Any) -> bool:
+    return keras.backend.is_float_dtype(keras.backend.standardize_dtype(variable.dtype))
 
 
 def _is_kernel_name(name: str) -> bool:
     return name in ("kernel", "embeddings") or name.endswith("_kernel")
 
 
+def _is_bias_or_scale(name: str) -> bool:
+    """Whether this is the name of a bias, or of what normalisation multiplies or adds."""
+    return name in ("bias", "gamma", "beta", "scale") or name.endswith("_bias")
+
+
 def _axes(layer: Any, name: str, shape: tuple[int, ...]) -> Axes:
     rank, kind = len(shape), type(layer).__name__
-    if name in ("embeddings", "depthwise_kernel") or kind.startswith("Depthwise"):
+    # A table of rows, one for each token or position, has no input channels. `reverse_embeddings`
+    # are no table: the logits are a product with them.
+    table = "embedding" in name and not name.startswith("reverse")
+    if table or name == "depthwise_kernel" or kind.startswith("Depthwise"):
         return Axes(None, rank - 1)
     equation = getattr(layer, "equation", None)
     if isinstance(equation, str) and name == "kernel":
@@ -128,4 +171,10 @@ def _off_by_default(layer: Any, name: str, shape: tuple[int, ...]) -> str | None
     # So ConvNeXt writes its own: every group has one input channel.
     if getattr(layer, "groups", 1) > 1 and shape[-2] == 1:
         return "depthwise"
-    return "embedding" if name == "embeddings" else None
+    if name == "embeddings":
+        return "embedding"
+    if _is_kernel_name(name):
+        return None
+    if _is_bias_or_scale(name):
+        return "bias or normalisation"
+    return "not named as a kernel"

@@ -27,7 +27,9 @@ class Selection:
             such as "stage1_conv2/kernel": what matches is pruned and nothing else; a callable
             (layer, variable) -> True, False or None for no opinion; or a list of (regex or
             callable, bool), the first that matches (a callable: says True) decides and what no rule
-            matches falls under the default.
+            matches falls under the default. Rules select other matrices than kernels too, such as
+            "reverse_embeddings"; a bias of two axes or a scale of normalisation only if the regex
+            holds its name, such as "query/bias".
         policy: a `PruningPolicy`, asked before the rules.
 
     Raises:
@@ -85,7 +87,8 @@ class Selection:
             name = _name(pattern)
             logger.info("select: %s %s by rule %s", path, "pruned" if verdict else "left", name)
             return verdict, f"rule {name}"
-        if candidate.off_by_default and not explicit:
+        # Who wraps a layer means the kernels in it, and no other matrices that it may have.
+        if candidate.off_by_default and not (explicit and candidate.named_as_kernel):
             return (
                 False,
                 f"{candidate.off_by_default}: off by default, select it by name to prune it",
@@ -97,7 +100,7 @@ class Selection:
         paths = [c.kernel.path for c in seen]
         for i, (pattern, _) in enumerate(self.rules):
             if isinstance(pattern, str) and i not in self.used and pattern != ".*":
-                if any(re.search(pattern, p) for p in paths):
+                if any(_matches(pattern, c) for c in seen):
                     continue  # an earlier rule decided about all of them
                 near = difflib.get_close_matches(pattern, paths, n=3, cutoff=0.3)
                 raise ValueError(
@@ -122,11 +125,20 @@ def _rule(entry: Any) -> Rule:
 def _verdict(pattern: Any, value: bool | None, candidate: Candidate) -> bool | None:
     """What one rule says about a kernel; None if it does not match."""
     if isinstance(pattern, str):
-        return value if re.search(pattern, candidate.kernel.path) else None
+        return value if _matches(pattern, candidate) else None
+    if candidate.must_be_named:
+        return None
     said = pattern(candidate.owner, candidate.kernel.variable)
     if value is not None:
         return value if said else None
     return None if said is None else bool(said)
+
+
+def _matches(pattern: str, candidate: Candidate) -> bool:
+    """Whether a regex is found in a path; for a bias it has to hold the word, as "query/bias"."""
+    if candidate.must_be_named and candidate.own_name not in pattern:
+        return False
+    return re.search(pattern, candidate.kernel.path) is not None
 
 
 def _name(pattern: Any) -> str:

@@ -84,7 +84,7 @@ def evaluate(
     )
     batches = found.evaluation(batch_size, split=split, fraction=fraction)
     metrics = net.evaluate(batches, verbose=0, return_dict=True)
-    kernels = [to_numpy(c.kernel.variable) for c in candidates(net)]
+    kernels = [to_numpy(c.kernel.variable) for c in candidates(net) if c.named_as_kernel]
     weights = sum(k.size for k in kernels)
     return {
         "model": str(file),

@@ -24,7 +24,11 @@ def results(
         before, after: metrics on the evaluation split; before: None where nothing was pruned.
         seconds: of training in this process, which began at step `start`.
     """
-    kernels = [c.kernel.variable for c in candidates(run.model) if c.kernel.variable.trainable]
+    kernels = [
+        c.kernel.variable
+        for c in candidates(run.model)
+        if c.named_as_kernel and c.kernel.variable.trainable
+    ]
     weights = sum(int(np.prod(v.shape)) for v in kernels)
     left = sum(int(np.count_nonzero(to_numpy(v))) for v in kernels)
     found: dict[str, Any] = {

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfshed.attach.decisions import check_finite, check_some, decide, pruned_kernels
+from tfshed.attach.decisions import check_finite, check_some, check_trained, decide, pruned_kernels
 from tfshed.attach.group import PruningGroup
 from tfshed.attach.rules import Selection
 from tfshed.core import criteria, engine
@@ -69,6 +69,7 @@ def sparsify(
     decisions = decide(model, config, selection)
     selection.check_used([d.candidate for d in decisions])
     check_some(model, decisions)
+    check_trained(model, decisions)
     check_finite(decisions)
     group = PruningGroup(config, pruned_kernels(decisions))
     weights = [ops.convert_to_tensor(to_numpy(k.variable)) for k in group.kernels]

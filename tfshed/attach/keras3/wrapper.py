@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,12 +13,14 @@ import numpy as np
 from keras import ops
 from keras.src.backend.common import global_state
 
-from tfshed.attach.decisions import decide, pruned_kernels
-from tfshed.attach.kernels import Kernel, candidates
+from tfshed.attach.decisions import decide, declared_kernels
+from tfshed.attach.kernels import Kernel, KernelsByDefault
 from tfshed.attach.ownership import expected_in, optimizers_in, owner_of
 from tfshed.attach.rules import Selection
+from tfshed.attach.saved_kernels import find_kernels
 from tfshed.core.backend import to_numpy
 from tfshed.core.config import PruningConfig
+from tfshed.core.granularity import Block, NxM
 
 PREFIX = "prune_low_magnitude_"
 
@@ -32,7 +36,8 @@ class PruneLowMagnitude(keras.layers.Wrapper):
     Args:
         layer: a Keras layer, built or not.
         config: a `PruningConfig`.
-        kernels: which of the layer's kernels, as numbers in their order; None for the default.
+        kernels: which of the layer's kernels, as `tfshed.attach.saved_kernels` names them, or as
+            numbers in their order; None for the default.
 
     Attributes:
         layer: the wrapped layer.
@@ -40,6 +45,8 @@ class PruneLowMagnitude(keras.layers.Wrapper):
             bool tensor of its shape (True = kept), a float32 scalar. Before training the mask is
             "weight is not zero" and the threshold the first one.
         pruning_step: int, the last optimizer step that was pruned in; -1 before training.
+        pruning_schedule, block_size, block_pooling_type, sparsity_m_by_n: what was declared, in
+            tfmot's terms; (1, 1), "AVG" and None where it was something else.
 
     Raises:
         RuntimeError: called with training=True while no optimizer prunes it.
@@ -59,21 +66,25 @@ class PruneLowMagnitude(keras.layers.Wrapper):
             raise TypeError(f"config: expected a tfshed PruningConfig, received {config!r}")
         # Keras asks call and build for their signatures: those of the wrapped layer, so that
         # several inputs, masks, initial states and `training` go through by name.
-        object.__setattr__(
-            self, "call", functools.wraps(layer.call)(functools.partial(_call, self))
-        )
+        object.__setattr__(self, "call", _with_signature(functools.partial(_call, self), layer.call))
         super().__init__(
             layer, name=name or PREFIX + layer.name, dtype=layer.dtype_policy, **kwargs
         )
-        object.__setattr__(self, "build", functools.wraps(layer.build)(self.build))
+        object.__setattr__(self, "build", _with_signature(self.build, layer.build))
         self.config = config
         object.__setattr__(self, "_kernels", None)
-        self.kernel_numbers = None if kernels is None else [int(i) for i in kernels]
+        self._saved_kernels = None if kernels is None else [_entry(each) for each in kernels]
         self._convert_input_args = layer._convert_input_args
         self._allow_non_tensor_positional_args = layer._allow_non_tensor_positional_args
         self.supports_masking = layer.supports_masking
         self.trainable = layer.trainable
         self.built = layer.built
+        # By this a Sequential model knows the input of its first layer.
+        if getattr(layer, "_input_shape_arg", None) is not None:
+            self._input_shape_arg = layer._input_shape_arg
+        # tfmot's users ask the layer inside for it, too.
+        if not hasattr(layer, "get_prunable_weights"):
+            object.__setattr__(layer, "get_prunable_weights", KernelsByDefault(layer))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if _is_trained(
@@ -108,11 +119,10 @@ class PruneLowMagnitude(keras.layers.Wrapper):
         if not self.layer.built:
             return []
         if self._kernels is None:
-            if self.kernel_numbers is None:
-                kernels = pruned_kernels(decide(self.layer, self.config, Selection(), True))
+            if self._saved_kernels is None:
+                kernels = declared_kernels(decide(self.layer, self.config, Selection(), True))
             else:
-                found = candidates(self.layer)
-                kernels = [found[i].kernel for i in self.kernel_numbers]
+                kernels = find_kernels(self.layer, self._saved_kernels)
             object.__setattr__(self, "_kernels", kernels)
         return self._kernels or []
 
@@ -155,6 +165,25 @@ class PruneLowMagnitude(keras.layers.Wrapper):
                 return int(to_numpy(owner.state.step))
         return -1
 
+    @property
+    def pruning_schedule(self) -> Any:
+        return self.config.schedule
+
+    @property
+    def block_size(self) -> tuple[int, int]:
+        block = self.config.granularity
+        return (block.a, block.b) if isinstance(block, Block) else (1, 1)
+
+    @property
+    def block_pooling_type(self) -> str:
+        block = self.config.granularity
+        return block.pooling if isinstance(block, Block) else "AVG"
+
+    @property
+    def sparsity_m_by_n(self) -> tuple[int, int] | None:
+        pattern = self.config.granularity
+        return (pattern.m - pattern.n, pattern.m) if isinstance(pattern, NxM) else None
+
     def get_prunable_weights(self) -> list[Any]:
         """The variables that are pruned (tfmot's name for it)."""
         return [kernel.variable for kernel in self.chosen_kernels()]
@@ -165,7 +194,7 @@ class PruneLowMagnitude(keras.layers.Wrapper):
             "name": self.name,
             "layer": put(self.layer),
             "config": put(self.config),
-            "kernels": self.kernel_numbers,
+            "kernels": self._saved_kernels,
         }
 
     @classmethod
@@ -174,6 +203,19 @@ class PruneLowMagnitude(keras.layers.Wrapper):
         config = dict(config)
         layer = get(config.pop("layer"), custom_objects=custom_objects)
         return cls(layer, get(config.pop("config"), custom_objects=custom_objects), **config)
+
+
+def _with_signature(function: Any, like: Any) -> Any:
+    """The function, which then has the signature and the name of a layer's method `like`."""
+    result = functools.wraps(like)(function)
+    # Keras puts a function around each `build`. A decorator may have written a signature on the
+    # method, which counts `self` and is copied along: so the bound method itself is asked.
+    result.__signature__ = inspect.signature(getattr(like, "__wrapped__", like))
+    return result
+
+
+def _entry(kernel: Any) -> Any:
+    return kernel if isinstance(kernel, dict) else operator.index(kernel)
 
 
 def _call(wrapper: PruneLowMagnitude, *args: Any, **kwargs: Any) -> Any:

@@ -59,7 +59,7 @@ class Verdict:
 
 def rows(model: Any) -> list[tuple[KernelRow, Any]]:
     """A `KernelRow` without verdicts for each kernel, with the layer that owns it."""
-    found = candidates(model)
+    found = [c for c in candidates(model) if c.named_as_kernel]
     used = positions(model)
     paths = unique_names([c.kernel.path for c in found])
     return [(_row(c, p, used.get(id(c.owner))), c.owner) for c, p in zip(found, paths)]
