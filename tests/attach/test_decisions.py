@@ -84,12 +84,14 @@ def test_a_name_that_matches_nothing():
 
 
 @pytest.mark.backend
-def test_a_rule_cannot_prune_what_is_frozen():
+def test_what_is_frozen_is_declared_and_not_pruned_at_once():
     model = net()
     model.get_layer("conv1").trainable = False
-    assert chosen(model, select="conv") == ["conv2"]
-    with pytest.raises(ValueError, match="found none: .*conv1/kernel: not trainable"):
-        chosen(model, select="conv1")
+    assert chosen(model, select="conv") == ["conv1", "conv2"]
+    tfshed.sparsify(model, 0.5, select="conv")
+    assert np.count_nonzero(model.get_layer("conv1").get_weights()[0]) == 144
+    with pytest.raises(ValueError, match="only frozen ones: .*conv1/kernel"):
+        tfshed.sparsify(model, 0.5, select="conv1")
 
 
 class OnlyConvolutions(tfshed.PruningPolicy):

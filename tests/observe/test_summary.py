@@ -121,7 +121,7 @@ def test_reasons_survive_saving(tmp_path: Any) -> None:
     for found in (before, again):
         assert [row.pruning for row in found.rows] == [None, None, 0]
         assert [row.reason.split(":")[0] for row in found.rows] == [
-            "not trainable (frozen)",
+            "declared, frozen now",
             "depthwise",
             "",
         ]

@@ -23,11 +23,13 @@ class Decision:
         candidate: the kernel and the layer that made it.
         pruned: whether it is declared to be pruned; if it is frozen, as soon as it is trained.
         reason: why it is not; empty if it is.
+        by_policy: whether it is the user's `PruningPolicy` that leaves it out.
     """
 
     candidate: Candidate
     pruned: bool
     reason: str
+    by_policy: bool = False
 
     @property
     def kernel(self) -> Kernel:
@@ -65,13 +67,14 @@ def decide(
 def _decide(
     candidate: Candidate, config: PruningConfig, selection: Selection, explicit: bool
 ) -> Decision:
-    reason = _reason_to_skip(candidate, config)
-    if selection.policy is not None and not selection.policy.allow_pruning(candidate.owner):
-        reason = f"pruning policy {type(selection.policy).__name__}"
+    policy, reason = selection.policy, _reason_to_skip(candidate, config)
+    forbidden = policy is not None and not policy.allow_pruning(candidate.owner)
+    if forbidden:
+        reason = f"pruning policy {type(policy).__name__}"
     # Rules are asked in any case, so that a pattern on a frozen layer is no unknown name.
     wanted, why = selection.decide(candidate, explicit)
     if reason or not wanted:
-        return Decision(candidate, False, reason or why)
+        return Decision(candidate, False, reason or why, forbidden)
     return Decision(candidate, True, "")
 
 

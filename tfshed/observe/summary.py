@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -10,9 +10,8 @@ import numpy as np
 
 from tfshed.attach.decisions import decide
 from tfshed.attach.declared import report_of
-from tfshed.attach.keras3.declarations import declarations
+from tfshed.attach.keras3.declarations import declarations, frozen_kernels
 from tfshed.attach.keras3.private import layers_in
-from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.attach.kernels import Candidate, candidates
 from tfshed.attach.ownership import owner_of
 from tfshed.attach.rules import Selection
@@ -53,7 +52,7 @@ def summary(model: Any, print_fn: Callable[[str], None] | None = None) -> Summar
         raise TypeError(f"model: expected a Keras model or layer, received {type(model).__name__}")
     if not model.built:
         raise ValueError(f"model: expected a built model, received {model.name} without weights")
-    found = list(_kernels(model))
+    found = candidates(model)
     declared = _declared(model, found)
     configs: dict[str, tuple[int, PruningConfig]] = {}
     for each in declared.values():
@@ -74,17 +73,6 @@ def summary(model: Any, print_fn: Callable[[str], None] | None = None) -> Summar
     )
     (print if print_fn is None else print_fn)(str(result))
     return result
-
-
-def _kernels(model: Any) -> Iterator[Candidate]:
-    """All kernels: a wrapper names only those it prunes, its layer may have others."""
-    seen: set[int] = set()
-    for candidate in candidates(model):
-        wrapped = isinstance(candidate.owner, PruneLowMagnitude)
-        for c in candidates(candidate.owner.layer) if wrapped else [candidate]:
-            if id(c.kernel.variable) not in seen:
-                seen.add(id(c.kernel.variable))
-                yield c
 
 
 def _declared(model: Any, found: list[Candidate]) -> dict[int, PruningConfig]:
@@ -115,6 +103,8 @@ def _reasons(model: Any, found: list[Candidate], configs: list[PruningConfig]) -
         row = said.get(c.kernel.path)
         if row is not None and not row.pruned:
             reasons[id(c.kernel.variable)] = row.reason
+    for kernel in frozen_kernels(model):
+        reasons[id(kernel.variable)] = "declared, frozen now: pruned as soon as it is trainable"
     return reasons
 
 

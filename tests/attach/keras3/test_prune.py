@@ -133,8 +133,8 @@ def test_frozen_layers_stay_dense_also_in_a_frozen_model():
     plain = keras.Model(inputs, L.Dense(2, name="head")(x), name="net")
     model = prune(plain, HALF)
     assert {row.path: row.reason for row in report_of(model)} == {
-        "inner/deep/kernel": "not trainable (frozen)",
-        "frozen/kernel": "not trainable (frozen)",
+        "inner/deep/kernel": "",
+        "frozen/kernel": "",
         "head/kernel": "",
     }
     train(model, data(4, 8), data(4, 2))
@@ -501,20 +501,20 @@ BAD = {
         ValueError,
         "found none: net/hidden/kernel: rule",
     ),
-    "no kernels": (
-        lambda m: prune(keras.Sequential([keras.Input((2,)), L.ReLU()]), HALF),
+    "nothing fits": (
+        lambda m: prune(m, HALF, sparsity_m_by_n=(2, 16)),
         ValueError,
-        "no kernels",
+        "found none: net/hidden/kernel: 8 input channels are no multiple of 16",
     ),
     "unbuilt": (
-        lambda m: prune(keras.Sequential([L.Dense(2)]), HALF),
+        lambda m: prune(keras.Sequential([L.Dense(2)]), HALF, select="dense"),
         ValueError,
         "built model.*keras.Input",
     ),
     "select unbuilt": (
         lambda m: prune(L.LSTM(2), HALF, select="recurrent"),
         ValueError,
-        "built layer.*build",
+        "built model or layer.*build",
     ),
     "block": (lambda m: prune(m, HALF, 4), ValueError, "block_size: expected.*received 4"),
     "block of 0": (lambda m: prune(m, HALF, (0, 1)), ValueError, ">= 1, received 0"),
@@ -594,14 +594,50 @@ def test_weights_that_are_no_numbers(value):
     prune(model, HALF, select="head")
 
 
+# Where tfmot does nothing, so do we, and say it.
+
+
 @pytest.mark.backend
-def test_declaring_twice():
+def test_declaring_twice_keeps_the_first_declaration_and_says_so():
     model = prune(net(), HALF)
-    with pytest.raises(ValueError, match="not declared yet, received net. Call strip_pruning"):
-        prune(model, tfshed.ConstantSparsity(0.9, 0))
-    again = prune(tfshed.strip_pruning(model), tfshed.ConstantSparsity(0.9, 0))
+    ninety = tfshed.ConstantSparsity(0.9, 0)
+    with pytest.warns(UserWarning, match=r"\['net'\] was declared .*before.*strip_pruning"):
+        assert prune(model, ninety) is model
+    layer = model.layers[0]
+    with pytest.warns(UserWarning, match="the new one is ignored. Wrap its `layer`"):
+        assert prune(layer, ninety) is layer
+    assert layer.config.schedule is HALF
+    again = prune(tfshed.strip_pruning(model), ninety)
     assert again.layers[0].config.final_sparsity == 0.9
-    marked = prune(Stack(name="stack"), HALF)
-    with pytest.raises(ValueError, match="not declared yet, received stack. Call strip_pruning"):
-        prune(marked, HALF)
-    assert prune(tfshed.strip_pruning(marked), HALF) is marked
+    whole = prune(Stack(name="stack"), HALF)
+    with pytest.warns(UserWarning, match=r"\['stack'\] was declared"):
+        assert prune(whole, ninety) is whole
+    assert prune(tfshed.strip_pruning(whole), HALF) is whole
+
+
+class Forbids(tfshed.PruningPolicy):
+    def allow_pruning(self, layer):
+        return False
+
+
+@pytest.mark.backend
+def test_a_policy_that_leaves_nothing_and_a_model_without_kernels():
+    with pytest.warns(UserWarning, match="nothing of net is to be pruned: net/hidden/kernel: prun"):
+        model = prune(net(), HALF, pruning_policy=Forbids())
+    assert not any(isinstance(layer, tfshed.PruneLowMagnitude) for layer in model.layers)
+    with pytest.warns(UserWarning, match="nothing of net is to be pruned: it has no kernels"):
+        prune(keras.Sequential([keras.Input((2,)), L.ReLU()], name="net"), HALF)
+    dense, relu = L.Dense(2), L.ReLU()
+    assert prune([dense, relu], HALF, pruning_policy=Forbids()) == [dense, relu]
+
+
+@pytest.mark.backend
+def test_a_layer_that_does_not_fit_says_why():
+    layer = L.Dense(2, name="head")
+    layer.build((None, 6))
+    with pytest.warns(UserWarning, match="nothing of head is.*6 input channels are no multiple"):
+        assert prune(layer, HALF, sparsity_m_by_n=(2, 4)) is layer
+    # Known only when it is built.
+    model = keras.Sequential([prune(L.Dense(2), HALF, sparsity_m_by_n=(2, 4))])
+    with pytest.raises(ValueError, match="6 input channels are no multiple of 4"):
+        train(model, data(4, 6), data(4, 2))

@@ -64,6 +64,20 @@ def declarations(model: Any) -> Iterator[tuple[PruningConfig, list[Kernel]]]:
         yield declaration.config, pruned_kernels(decisions)
 
 
+def frozen_kernels(model: Any) -> list[Kernel]:
+    """The declared kernels of a model that are not pruned now, since they are not trained now."""
+    found: list[Kernel] = []
+    for layer in declaring(model):
+        if isinstance(layer, PruneLowMagnitude):
+            found += [k for k in layer.chosen_kernels() if not k.variable.trainable]
+        elif layer.built:
+            declaration = declaration_of(layer)
+            assert declaration is not None
+            decisions = declaration.decide(layer)
+            found += [d.kernel for d in decisions if d.pruned and d.candidate.frozen]
+    return found
+
+
 def declaring(model: Any) -> Iterator[Any]:
     """The wrappers and marked models in a model, layer or list of layers, built or not.
 
@@ -81,7 +95,8 @@ def groups_of(model: Any) -> list[PruningGroup]:
     """The pruning groups that `prune_low_magnitude` declared in a model, layer or list of layers.
 
     Raises:
-        TypeError: neither. ValueError: it declares nothing, or what it declares is not built.
+        TypeError: neither. ValueError: it declares nothing, or what it declares is not built, does
+            not fit the granularity or is frozen.
     """
     by_key: dict[str, tuple[PruningConfig, list[Kernel]]] = {}
     seen: set[int] = set()
@@ -95,6 +110,16 @@ def groups_of(model: Any) -> list[PruningGroup]:
     if not groups:
         raise ValueError(
             "nothing to prune: expected a model with kernels declared by "
-            "tfshed.prune_low_magnitude(...), received one with none"
+            f"tfshed.prune_low_magnitude(...), received one with none. {_why_none(model)}"
         )
     return groups
+
+
+def _why_none(model: Any) -> str:
+    """Why nothing that is declared in a model can be pruned now."""
+    frozen = [kernel.path for kernel in frozen_kernels(model)]
+    if frozen:
+        return f"What is declared is frozen: {frozen}. Set layer.trainable = True, and compile."
+    wrappers = [x for x in declaring(model) if isinstance(x, PruneLowMagnitude) and x.layer.built]
+    left = [d for wrapper in wrappers for d in wrapper.decide() if d.reason]
+    return "; ".join(f"{d.path}: {d.reason}" for d in left) or "Nothing is declared in it."

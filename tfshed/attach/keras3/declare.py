@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
-from tfshed.attach.decisions import check_finite, check_some, decide
+from tfshed.attach.decisions import Decision, check_finite, check_some, decide
 from tfshed.attach.declaration import Declaration
 from tfshed.attach.declared import put_report
 from tfshed.attach.keras3.cloning import can_clone, clone
 from tfshed.attach.keras3.declarations import check_layer, declaring
 from tfshed.attach.keras3.guard import declare_whole, guard
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
-from tfshed.attach.kernels import Candidate, candidates
+from tfshed.attach.kernels import candidates
 from tfshed.attach.policies import PruningPolicy
 from tfshed.attach.rules import Selection
+from tfshed.attach.saved_kernels import saved_kernels
 from tfshed.core.config import PruningConfig
 
 logger = logging.getLogger("tfshed")
@@ -43,48 +46,48 @@ def _wrap_layers(
     layers: list[Any], config: PruningConfig, selection: Selection, **kwargs: Any
 ) -> list[Any]:
     if all(isinstance(layer, PruneLowMagnitude) for layer in layers):
-        raise ValueError(
-            "to_prune: expected a layer that is not wrapped yet, received "
-            f"{[layer.name for layer in layers]}. Wrap its `layer` to prune it in another way."
-        )
-    seen: list[Candidate] = []
-    wanted: set[int] = set()
+        _tell_declared([layer.name for layer in layers], "Wrap its `layer`")
+        return layers
+    decisions: list[Decision] = []
     for layer in layers:
         if layer.built:
-            decisions = decide(layer, config, selection, explicit=True)
-            check_finite(decisions)
-            seen += [d.candidate for d in decisions]
-            wanted |= {id(d.kernel.variable) for d in decisions if d.pruned}
+            decisions += decide(layer, config, selection, explicit=True)
         elif selection.rules:
-            raise ValueError(
-                f"select: expected a built layer, whose kernels have names, received {layer.name}. "
-                "Call layer.build(input_shape) before, or leave select out."
-            )
-    selection.check_used(seen)
-    return [
+            _refuse_rules(layer)
+    selection.check_used([d.candidate for d in decisions])
+    check_finite(decisions)
+    wanted = {id(d.kernel.variable) for d in decisions if d.pruned}
+    wrapped = [
         _wrap(layer, config, wanted, **kwargs)
         if layer.built
-        else _wrap_unbuilt(layer, config, selection.policy, **kwargs)
+        else _wrap_unbuilt(layer, config, selection.policy, None, **kwargs)
         for layer in layers
     ]
+    # Layers without kernels, and those that a policy forbids, pass by without a word: many call
+    # this function for each layer of a model.
+    unfit = [d for d in decisions if d.candidate.named_as_kernel and not d.by_policy]
+    if unfit and all(layer is given for layer, given in zip(wrapped, layers)):
+        _tell_nothing(", ".join(layer.name for layer in layers), unfit)
+    return wrapped
 
 
 def _wrap(layer: Any, config: PruningConfig, wanted: set[int], **kwargs: Any) -> Any:
     """The layer wrapped, or itself where none of the wanted variables, by identity, is in it."""
     if isinstance(layer, PruneLowMagnitude):
         return layer
-    numbers = [i for i, c in enumerate(candidates(layer)) if id(c.kernel.variable) in wanted]
-    return PruneLowMagnitude(layer, config, numbers, **kwargs) if numbers else layer
+    kernels = saved_kernels(layer, wanted)
+    return PruneLowMagnitude(layer, config, kernels, **kwargs) if kernels else layer
 
 
 def _wrap_unbuilt(
-    layer: Any, config: PruningConfig, policy: PruningPolicy | None, **kwargs: Any
+    layer: Any, config: PruningConfig, policy: PruningPolicy | None, which: Any, **kwargs: Any
 ) -> Any:
+    """The layer wrapped, or itself where it will have no kernels or the policy forbids it."""
     if isinstance(layer, PruneLowMagnitude) or not _may_have_kernels(layer):
         return layer
     if policy is not None and not policy.allow_pruning(layer):
         return layer
-    return PruneLowMagnitude(layer, config, **kwargs)
+    return PruneLowMagnitude(layer, config, which, **kwargs)
 
 
 def _may_have_kernels(layer: Any) -> bool:
@@ -100,34 +103,59 @@ def _may_have_kernels(layer: Any) -> bool:
 
 
 def _declare_model(model: Any, config: PruningConfig, selection: Selection) -> Any:
-    subclassed = not can_clone(model)
+    whole = not can_clone(model)
     declared = list(declaring(model))
-    old = {id(c.kernel.variable) for layer in declared for c in candidates(layer)}
-    if not subclassed and not model.built:
-        raise ValueError(
-            f"to_prune: expected a built model, received {model.name} without an input shape. "
-            "Begin it with keras.Input(shape), call model.build(input_shape), or wrap its layers."
-        )
-    decisions = decide(model, config, selection) if model.built else []
+    if not whole and not model.built and selection.rules:
+        _refuse_rules(model)
+    decisions = [] if whole and not model.built else decide(model, config, selection)
     wanted = {id(d.kernel.variable) for d in decisions if d.pruned}
     if model.built:
         selection.check_used([d.candidate for d in decisions])
-        check_some(model, decisions)
-        check_finite(decisions)
-    if model in declared or (model.built and wanted <= old):
-        raise ValueError(
-            f"to_prune: expected a model with kernels that are not declared yet, received "
-            f"{model.name}. Call strip_pruning(model) before, to prune them in another way."
-        )
+    old = {id(c.kernel.variable) for layer in declared for c in candidates(layer)}
+    if declared and (model in declared or (model.built and wanted <= old)):
+        _tell_declared([model.name], "Call strip_pruning(model) before")
+        return model
+    if model.built and not wanted:
+        if any(d.reason and not d.by_policy for d in decisions):
+            check_some(model, decisions)
+        _tell_nothing(model.name, decisions)
+    check_finite(decisions)
     if selection.policy is not None:
         selection.policy.ensure_model_supports_pruning(model)
-    if subclassed:
+    if whole:
         declare_whole(model, Declaration(config, selection))
         return model
-    pruned = clone(model, lambda layer: _wrap(layer, config, wanted))
+
+    def wrapped(layer: Any) -> Any:
+        if layer.built:
+            return _wrap(layer, config, wanted)
+        return _wrap_unbuilt(layer, config, selection.policy, "default")
+
+    pruned = clone(model, wrapped)
     put_report(pruned, decisions)
     guard(pruned)
     for d in decisions:
         if not d.pruned:
             logger.info("left alone: %s (%s): %s", d.path, d.layer, d.reason)
     return pruned
+
+
+def _refuse_rules(layer: Any) -> None:
+    raise ValueError(
+        "select: expected a built model or layer, whose kernels have names, received "
+        f"{layer.name}, which is not built. Call build(input_shape) before, begin a model with "
+        "keras.Input(shape), or leave select out."
+    )
+
+
+def _tell_declared(names: list[str], advice: str) -> None:
+    warnings.warn(
+        f"to_prune: {names} was declared by prune_low_magnitude before, and that declaration still "
+        f"holds; the new one is ignored. {advice} to prune it in another way.",
+        stacklevel=5,
+    )
+
+
+def _tell_nothing(name: str, decisions: Sequence[Decision]) -> None:
+    left = "; ".join(f"{d.path}: {d.reason}" for d in decisions) or "it has no kernels"
+    warnings.warn(f"nothing of {name} is to be pruned: {left}", stacklevel=5)

@@ -9,10 +9,12 @@ from typing import Any
 
 import keras
 
+from tfshed.attach.decisions import pruned_kernels
 from tfshed.attach.declaration import Declaration
 from tfshed.attach.declared import declaration_of, put_declaration
+from tfshed.attach.keras3.callbacks import ensure_pruning
 from tfshed.attach.keras3.declarations import declaring
-from tfshed.attach.keras3.optimizer import pruning_optimizer
+from tfshed.attach.keras3.optimizer import pruning_optimizer, strategy_scope
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 
 # Methods that are set on a model itself, over those of its class.
@@ -28,7 +30,11 @@ def guard(model: Any) -> None:
     make = model.make_train_function
 
     def checked(*args: Any, **kwargs: Any) -> Any:
-        if pruning_optimizer(model.optimizer) is None and _has_something_to_prune(model):
+        if pruning_optimizer(model.optimizer) is not None:
+            # It may have been compiled in by hand: built now, before the step is traced.
+            with strategy_scope(model):
+                ensure_pruning(model)
+        elif _has_something_to_prune(model):
             raise RuntimeError(
                 f"{model.name} is trained, but no optimizer prunes it. Add "
                 "tfshed.UpdatePruningStep() to the callbacks of fit(), or compile it with "
@@ -53,11 +59,17 @@ def unguard(model: Any) -> None:
 
 
 def _has_something_to_prune(model: Any) -> bool:
-    return any(
-        not isinstance(layer, PruneLowMagnitude)
-        or any(kernel.variable.trainable for kernel in layer.chosen_kernels())
-        for layer in declaring(model)
-    )
+    return any(_is_to_be_pruned(layer) for layer in declaring(model))
+
+
+def _is_to_be_pruned(layer: Any) -> bool:
+    """Whether a declaring layer or model has, or may get, kernels that are trained."""
+    if isinstance(layer, PruneLowMagnitude):
+        trained = any(kernel.variable.trainable for kernel in layer.chosen_kernels())
+        return trained or not layer.layer.built
+    declaration = declaration_of(layer)
+    assert declaration is not None
+    return not layer.built or bool(pruned_kernels(declaration.decide(layer)))
 
 
 @keras.saving.register_keras_serializable(package="tfshed")

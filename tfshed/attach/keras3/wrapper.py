@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 from keras.src.backend.common import global_state
 
-from tfshed.attach.decisions import decide, declared_kernels
+from tfshed.attach.decisions import Decision, decide, declared_kernels
 from tfshed.attach.kernels import Kernel, KernelsByDefault
 from tfshed.attach.ownership import expected_in, optimizers_in, owner_of
 from tfshed.attach.rules import Selection
@@ -37,7 +37,8 @@ class PruneLowMagnitude(keras.layers.Wrapper):
         layer: a Keras layer, built or not.
         config: a `PruningConfig`.
         kernels: which of the layer's kernels, as `tfshed.attach.saved_kernels` names them, or as
-            numbers in their order; None for the default.
+            numbers in their order. None: all of them, since the layer itself was chosen; "default":
+            those that are pruned when a whole model is declared, so no embeddings.
 
     Attributes:
         layer: the wrapped layer.
@@ -56,7 +57,7 @@ class PruneLowMagnitude(keras.layers.Wrapper):
         self,
         layer: Any,
         config: PruningConfig | None = None,
-        kernels: Sequence[int] | None = None,
+        kernels: Sequence[Any] | str | None = None,
         name: str | None = None,
         **kwargs: Any,
     ):
@@ -66,14 +67,15 @@ class PruneLowMagnitude(keras.layers.Wrapper):
             raise TypeError(f"config: expected a tfshed PruningConfig, received {config!r}")
         # Keras asks call and build for their signatures: those of the wrapped layer, so that
         # several inputs, masks, initial states and `training` go through by name.
-        object.__setattr__(self, "call", _with_signature(functools.partial(_call, self), layer.call))
+        call = _with_signature(functools.partial(_call, self), layer.call)
+        object.__setattr__(self, "call", call)
         super().__init__(
             layer, name=name or PREFIX + layer.name, dtype=layer.dtype_policy, **kwargs
         )
         object.__setattr__(self, "build", _with_signature(self.build, layer.build))
         self.config = config
         object.__setattr__(self, "_kernels", None)
-        self._saved_kernels = None if kernels is None else [_entry(each) for each in kernels]
+        self._which_kernels = _checked(kernels)
         self._convert_input_args = layer._convert_input_args
         self._allow_non_tensor_positional_args = layer._allow_non_tensor_positional_args
         self.supports_masking = layer.supports_masking
@@ -119,12 +121,17 @@ class PruneLowMagnitude(keras.layers.Wrapper):
         if not self.layer.built:
             return []
         if self._kernels is None:
-            if self._saved_kernels is None:
-                kernels = declared_kernels(decide(self.layer, self.config, Selection(), True))
+            if self._which_kernels in (None, "default"):
+                kernels = declared_kernels(self.decide())
             else:
-                kernels = find_kernels(self.layer, self._saved_kernels)
+                kernels = find_kernels(self.layer, self._which_kernels)
             object.__setattr__(self, "_kernels", kernels)
         return self._kernels or []
+
+    def decide(self) -> list[Decision]:
+        """What would be decided about the kernels of the layer if it were wrapped now."""
+        every = self._which_kernels is None
+        return decide(self.layer, self.config, Selection(), explicit=every)
 
     def check_pruned(self) -> None:
         """Raises RuntimeError unless an optimizer prunes all that this layer declares."""
@@ -194,7 +201,7 @@ class PruneLowMagnitude(keras.layers.Wrapper):
             "name": self.name,
             "layer": put(self.layer),
             "config": put(self.config),
-            "kernels": self._saved_kernels,
+            "kernels": self._which_kernels,
         }
 
     @classmethod
@@ -207,15 +214,19 @@ class PruneLowMagnitude(keras.layers.Wrapper):
 
 def _with_signature(function: Any, like: Any) -> Any:
     """The function, which then has the signature and the name of a layer's method `like`."""
-    result = functools.wraps(like)(function)
+    result: Any = functools.wraps(like)(function)
     # Keras puts a function around each `build`. A decorator may have written a signature on the
     # method, which counts `self` and is copied along: so the bound method itself is asked.
     result.__signature__ = inspect.signature(getattr(like, "__wrapped__", like))
     return result
 
 
-def _entry(kernel: Any) -> Any:
-    return kernel if isinstance(kernel, dict) else operator.index(kernel)
+def _checked(kernels: Any) -> Any:
+    if kernels is None or kernels == "default":
+        return kernels
+    if isinstance(kernels, str):
+        raise ValueError(f'kernels: expected None, "default" or a list, received {kernels!r}')
+    return [each if isinstance(each, dict) else operator.index(each) for each in kernels]
 
 
 def _call(wrapper: PruneLowMagnitude, *args: Any, **kwargs: Any) -> Any:

@@ -159,7 +159,7 @@ def _parts(optimizers: Sequence[Any], wrappers: Sequence[PruneLowMagnitude]) -> 
 def reasons_to_skip(layer: Any, config: PruningConfig) -> list[tuple[str, str]]:
     """The kernels of a layer that do not fit a granularity: their paths and the reasons."""
     found = []
-    for kernel in (c.kernel for c in candidates(layer)):
+    for kernel in (c.kernel for c in candidates(layer) if c.named_as_kernel):
         reason = config.granularity.reason_to_skip(tuple(kernel.variable.shape), kernel.axes)
         if reason:
             found.append((kernel.path, reason))

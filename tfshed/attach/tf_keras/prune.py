@@ -10,6 +10,7 @@ from tfshed.attach import notices
 from tfshed.attach.decisions import check_finite, check_some, decide
 from tfshed.attach.kernels import Candidate, candidates
 from tfshed.attach.rules import Selection
+from tfshed.attach.saved_kernels import saved_kernels
 from tfshed.attach.tf_keras.hook import bind, reasons_to_skip, wrappers_of
 from tfshed.attach.tf_keras.private import (
     copy_input_shape,
@@ -88,7 +89,7 @@ def _wrap_layers(
 
 def _check_some_fit(layers: list[Any], config: PruningConfig) -> None:
     """Raises ValueError where layers have kernels, but none of a shape that can be pruned so."""
-    kernels = [c for layer in layers for c in candidates(layer)]
+    kernels = [c for layer in layers for c in candidates(layer) if c.named_as_kernel]
     reasons = [pair for layer in layers for pair in reasons_to_skip(layer, config)]
     if kernels and len(reasons) == len(kernels) and not any(map(_may_grow, layers)):
         told = "; ".join(f"{path}: {reason}" for path, reason in reasons)
@@ -108,8 +109,8 @@ def _wrap(layer: Any, config: PruningConfig, wanted: set[int], **kwargs: Any) ->
     """The layer wrapped, or itself where none of the wanted variables, by identity, is in it."""
     if isinstance(layer, pruning_wrapper.PruneLowMagnitude):
         return layer
-    numbers = [i for i, c in enumerate(candidates(layer)) if id(c.kernel.variable) in wanted]
-    return PruneLowMagnitude(layer, config, numbers, **kwargs) if numbers else layer
+    kernels = saved_kernels(layer, wanted)
+    return PruneLowMagnitude(layer, config, kernels, **kwargs) if kernels else layer
 
 
 def _prune_model(model: Any, config: PruningConfig, selection: Selection) -> Any:

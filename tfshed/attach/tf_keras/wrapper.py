@@ -9,9 +9,10 @@ from typing import Any
 
 import keras
 
-from tfshed.attach.decisions import decide, pruned_kernels
+from tfshed.attach.decisions import decide, declared_kernels
 from tfshed.attach.kernels import Kernel, KernelsByDefault, candidates
 from tfshed.attach.rules import Selection
+from tfshed.attach.saved_kernels import find_kernels
 from tfshed.attach.tf_keras.masking import Masking
 from tfshed.attach.tf_keras.private import is_saving, set_untracked, takes_mask, takes_training
 from tfshed.attach.tf_keras.real import pruning_wrapper, sparsity, tf_keras
@@ -32,7 +33,8 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
     Args:
         layer: a tf_keras layer, built or not.
         config: a `tfshed.PruningConfig`, or its JSON from `get_config`.
-        kernels: which of the layer's kernels, as numbers in their order; None for the default.
+        kernels: which of the layer's kernels, as `tfshed.attach.saved_kernels` names them, or as
+            numbers in their order; None for the default.
 
     Attributes:
         pruning_vars: list of (weight, mask, threshold), one for each pruned kernel, all variables;
@@ -46,7 +48,7 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
     pruning_obj: Any
 
     def __init__(
-        self, layer: Any, config: Any = None, kernels: Sequence[int] | None = None, **kwargs: Any
+        self, layer: Any, config: Any = None, kernels: Sequence[Any] | None = None, **kwargs: Any
     ):
         if isinstance(config, str):
             config = _read(config)
@@ -60,8 +62,7 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
         # Around Keras' tracking, which would save masks and kernels twice.
         set_untracked(self, config=config, state=[], _chosen=None, _hook=None)
         set_untracked(self, was_trained=False)
-        numbers = None if kernels is None else [int(i) for i in kernels]
-        set_untracked(self, kernel_numbers=numbers)
+        set_untracked(self, kernel_numbers=None if kernels is None else list(kernels))
         # float32 and no cast: the layer inside has a policy of its own.
         super().__init__(
             layer,
@@ -84,13 +85,12 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
     def chosen_kernels(self) -> list[Kernel]:
         """The kernels this declaration prunes; empty as long as the layer has none."""
         if self._chosen is None:
-            found = candidates(self.layer)
-            if not found:
+            if not candidates(self.layer):
                 return []
             if self.kernel_numbers is None:
-                kernels = pruned_kernels(decide(self.layer, self.config, Selection(), True))
+                kernels = declared_kernels(decide(self.layer, self.config, Selection(), True))
             else:
-                kernels = [found[i].kernel for i in self.kernel_numbers]
+                kernels = find_kernels(self.layer, self.kernel_numbers)
             set_untracked(self, _chosen=kernels)
         return list(self._chosen)
 
