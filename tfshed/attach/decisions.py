@@ -9,10 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfshed.attach.heads import heads
 from tfshed.attach.kernels import Candidate, Kernel, candidates
 from tfshed.attach.rules import Selection
 from tfshed.core.backend import to_numpy
 from tfshed.core.config import PruningConfig
+from tfshed.core.granularity import Filter
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,7 +63,22 @@ def decide(
         explicit: whether the user named the layer, by wrapping it, so that embeddings and depthwise
             kernels are not left out.
     """
-    return [_decide(each, config, selection, explicit) for each in candidates(layer)]
+    found = candidates(layer)
+    if isinstance(config.granularity, Filter):
+        found = _without_heads(layer, found)
+    return [_decide(each, config, selection, explicit) for each in found]
+
+
+def _without_heads(model: Any, found: list[Candidate]) -> list[Candidate]:
+    """The candidates, of which those of the heads are off by default: their filters are classes."""
+    inside = {id(c.kernel.variable) for head in heads(model) for c in candidates(head)}
+    why = "makes the model's outputs"
+    return [
+        dataclasses.replace(c, off_by_default=c.off_by_default or why)
+        if id(c.kernel.variable) in inside
+        else c
+        for c in found
+    ]
 
 
 def _decide(

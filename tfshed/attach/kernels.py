@@ -79,7 +79,7 @@ def candidates(layer: Any) -> list[Candidate]:
     """All candidates of a layer or model, in the order of its layers; shared ones once."""
     found: list[Candidate] = []
     seen: set[int] = set()
-    keras_of = _variables_module(layer)
+    keras_of = variables_module(layer)
 
     def walk(current: Any) -> None:
         if id(current) in seen:
@@ -103,7 +103,8 @@ def candidates(layer: Any) -> list[Candidate]:
     return found
 
 
-def _variables_module(layer: Any) -> Any:
+def variables_module(layer: Any) -> Any:
+    """The module `variables` of the Keras that the layer is of."""
     if is_tf_keras(layer):
         from tfshed.attach.tf_keras import variables as tf_keras_variables
 

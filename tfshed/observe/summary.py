@@ -92,11 +92,9 @@ def _declared(model: Any, found: list[Candidate]) -> dict[int, PruningConfig]:
 def _reasons(model: Any, found: list[Candidate], configs: list[PruningConfig]) -> dict[int, str]:
     """Why kernels are left alone: what was said when the model was pruned, else what would be."""
     reasons: dict[int, str] = {}
-    owners = {id(c.owner): c.owner for c in found}
-    for owner in owners.values() if configs else ():
-        for decision in decide(owner, configs[0], Selection()):
-            if not decision.pruned:
-                reasons[id(decision.kernel.variable)] = decision.reason
+    for decision in decide(model, configs[0], Selection()) if configs else ():
+        if not decision.pruned:
+            reasons[id(decision.kernel.variable)] = decision.reason
     layers = layers_in(model)
     said = {row.path: row for x in layers for row in report_of(x)}
     for c in found:

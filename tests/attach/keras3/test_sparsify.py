@@ -45,6 +45,7 @@ def unstructured_of_torch(weights, sparsity):
 
 
 @pytest.mark.backend
+@pytest.mark.filterwarnings("ignore:nothing is left of:UserWarning")
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("sparsity", [0.3, 0.85, 0.99])
 def test_the_global_mask_is_that_of_torch_and_numpy(seed, sparsity):

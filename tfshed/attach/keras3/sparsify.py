@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import keras
@@ -16,6 +17,9 @@ from tfshed.core.backend import to_numpy
 from tfshed.core.config import PruningConfig
 from tfshed.core.granularity import Granularity
 from tfshed.core.schedules import OneShot
+
+# How many kernels a warning names.
+MOST_NAMED = 10
 
 
 def sparsify(
@@ -39,6 +43,9 @@ def sparsify(
 
     Returns:
         The same model. Train it on with `tfshed.KeepZeros()`.
+
+    Warns:
+        UserWarning: naming the kernels of which nothing is left, and how many they are.
 
     Raises:
         TypeError, ValueError: naming what was expected and what came; the weights are as they were.
@@ -83,4 +90,18 @@ def sparsify(
     new, _ = engine.update(config, seen, masks, group.scopes, before, sparsity)
     for kernel, weight, mask, ax in zip(group.kernels, weights, new, axes):
         kernel.variable.assign(engine.shed(config, weight, mask, None, ax)[1])
+    _tell_empty(group, sparsity)
     return model
+
+
+def _tell_empty(group: PruningGroup, sparsity: float) -> None:
+    """Warns of kernels in which nothing is left: a layer without weights passes nothing on."""
+    empty = [k.path for k in group.kernels if not to_numpy(k.variable).any()]
+    if empty:
+        some = ", ".join(empty[:MOST_NAMED]) + (", ..." if len(empty) > MOST_NAMED else "")
+        warnings.warn(
+            f"nothing is left of {len(empty)} of {len(group.kernels)} kernels at sparsity "
+            f"{sparsity}: {some}. A lower sparsity, scope='layer' or select=... leaves weights in "
+            "each of them.",
+            stacklevel=3,
+        )

@@ -39,3 +39,18 @@ def is_pruning_wrapper(layer: Any) -> bool:
 def brings_method(method: Any) -> bool:
     """Whether a `get_prunable_weights` is the layer's own; nobody else puts one on Keras 3."""
     return True
+
+
+def outputs_of(model: Any) -> list[Any]:
+    """The tensors that a functional or Sequential model returns; empty for other models."""
+    import keras
+
+    made_of_tensors = getattr(model, "outputs", None) if isinstance(model, keras.Model) else None
+    return keras.tree.flatten(made_of_tensors) if made_of_tensors else []
+
+
+def source_of(tensor: Any) -> tuple[Any, list[Any]]:
+    """The layer or operation that a symbolic tensor comes from, and what this was given."""
+    history = tensor._keras_history
+    node = history.operation._inbound_nodes[history.node_index]
+    return history.operation, list(node.input_tensors)

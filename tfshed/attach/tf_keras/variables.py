@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tfshed.attach.tf_keras import private
-from tfshed.attach.tf_keras.real import pruning_wrapper
+from tfshed.attach.tf_keras.real import pruning_wrapper, tf_keras
 
 
 def weights_of(layer: Any) -> list[Any]:
@@ -43,3 +43,16 @@ def is_pruning_wrapper(layer: Any) -> bool:
 def brings_method(method: Any) -> bool:
     """Whether a `get_prunable_weights` is the layer's own: tfmot puts one on layers it wraps."""
     return not private.made_by_tfmots_registry(method)
+
+
+def outputs_of(model: Any) -> list[Any]:
+    """The tensors that a functional or Sequential model returns; empty for other models."""
+    found = getattr(model, "outputs", None) if isinstance(model, tf_keras.Model) else None
+    return [tensor for tensor in found or [] if hasattr(tensor, "_keras_history")]
+
+
+def source_of(tensor: Any) -> tuple[Any, list[Any]]:
+    """The layer that a symbolic tensor comes from, and what this was given."""
+    history = tensor._keras_history
+    node = history.layer._inbound_nodes[history.node_index]
+    return history.layer, list(node.keras_inputs)
