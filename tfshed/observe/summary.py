@@ -17,6 +17,7 @@ from tfshed.attach.ownership import owner_of
 from tfshed.attach.rules import Selection
 from tfshed.core.backend import read, to_numpy
 from tfshed.core.config import PruningConfig
+from tfshed.observe.stored_weights import count_weights
 from tfshed.observe.summary_table import KernelSparsity, Summary
 from tfshed.observe.unique_names import unique_names
 
@@ -108,9 +109,7 @@ def _reasons(model: Any, found: list[Candidate], configs: list[PruningConfig]) -
 
 def _row(c: Candidate, path: str, config: Any, pruning: int | None, reason: str) -> KernelSparsity:
     variable, axes = c.kernel.variable, c.kernel.axes
-    weight = to_numpy(variable)
-    # Not `np.count_nonzero`, which does not know bfloat16.
-    nonzero, shape = int((weight != 0).sum()), tuple(variable.shape)
+    shape, weights, nonzero, remark = count_weights(c)
     kept = None
     if config is not None:
         owner = owner_of(variable)
@@ -124,12 +123,12 @@ def _row(c: Candidate, path: str, config: Any, pruning: int | None, reason: str)
         path=path,
         layer=type(c.owner).__name__,
         shape=shape,
-        weights=weight.size,
+        weights=weights,
         nonzero=nonzero,
-        sparsity=1.0 - nonzero / max(weight.size, 1),
+        sparsity=1.0 - nonzero / max(weights, 1),
         keep_ratio=kept,
         pruning=pruning,
-        reason="" if config is not None else reason,
+        reason="" if config is not None else remark or reason,
     )
 
 

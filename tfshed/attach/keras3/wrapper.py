@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,6 @@ from tfshed.attach.rules import Selection
 from tfshed.attach.saved_kernels import find_kernels
 from tfshed.core.backend import to_numpy
 from tfshed.core.config import PruningConfig
-from tfshed.core.granularity import Block, NxM
 
 PREFIX = "prune_low_magnitude_"
 
@@ -177,23 +177,34 @@ class PruneLowMagnitude(keras.layers.Wrapper):
         return self.config.schedule
 
     @property
-    def block_size(self) -> tuple[int, int]:
-        block = self.config.granularity
-        return (block.a, block.b) if isinstance(block, Block) else (1, 1)
+    def block_size(self) -> Any:
+        return self.config.granularity.as_tfmot()["block_size"]
 
     @property
-    def block_pooling_type(self) -> str:
-        block = self.config.granularity
-        return block.pooling if isinstance(block, Block) else "AVG"
+    def block_pooling_type(self) -> Any:
+        return self.config.granularity.as_tfmot()["block_pooling_type"]
 
     @property
-    def sparsity_m_by_n(self) -> tuple[int, int] | None:
-        pattern = self.config.granularity
-        return (pattern.m - pattern.n, pattern.m) if isinstance(pattern, NxM) else None
+    def sparsity_m_by_n(self) -> Any:
+        return self.config.granularity.as_tfmot()["sparsity_m_by_n"]
 
     def get_prunable_weights(self) -> list[Any]:
         """The variables that are pruned (tfmot's name for it)."""
         return [kernel.variable for kernel in self.chosen_kernels()]
+
+    def save_own_variables(self, store: Any) -> None:
+        # Keras saves kernels with LoRA merged into them, as it loads them without.
+        for layer in self._flatten_layers(include_self=False, recursive=True):
+            if getattr(layer, "lora_enabled", False) and to_numpy(layer.lora_kernel_b).any():
+                inside = {id(variable) for variable in layer.variables}
+                mine = [k.path for k in self.chosen_kernels() if id(k.variable) in inside]
+                warnings.warn(
+                    f"{', '.join(mine) or layer.path} is saved with LoRA merged into it, as Keras "
+                    "does it: a dense kernel, whose zeros are not in the file. Save the weights of "
+                    "LoRA apart, or prune the kernel again after loading.",
+                    stacklevel=2,
+                )
+        super().save_own_variables(store)
 
     def get_config(self) -> dict[str, Any]:
         put = keras.saving.serialize_keras_object
