@@ -145,15 +145,8 @@ THIS = ("self", "cls", "super()")
 TENSORFLOW = {"_serialize_to_tensors", "_restore_from_tensors", "_export_to_saved_model_graph"}
 # To be moved; nothing may be added.
 NOT_YET = {
-    "tfshed.attach.keras3.cloning",
-    "tfshed.attach.keras3.declarations",
-    "tfshed.attach.keras3.declare",
-    "tfshed.attach.keras3.guard",
     "tfshed.attach.keras3.optimizer",
-    "tfshed.attach.keras3.variables",
-    "tfshed.attach.keras3.wrapper",
     "tfshed.attach.ownership",
-    "tfshed.attach.prune_registry",
     "tfshed.attach.strip",
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from tfshed.attach.keras3.declarations import check_layer
+from tfshed.attach.keras3.private import layers_in
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.attach.kernels import KernelsByDefault
 from tfshed.attach.which_keras import is_tf_keras
@@ -44,7 +45,7 @@ class PruneRegistry:
         if not is_tf_keras(layer):
             check_layer(layer)
         if not hasattr(layer, "get_prunable_weights"):
-            object.__setattr__(layer, "get_prunable_weights", KernelsByDefault(layer))
+            vars(layer)["get_prunable_weights"] = KernelsByDefault(layer)
         return layer
 
 
@@ -68,5 +69,4 @@ def collect_prunable_layers(model: Any) -> list[Any]:
 
         return list(wrappers_of(model))
     check_layer(model)
-    layers = model._flatten_layers(include_self=True, recursive=True)
-    return [layer for layer in layers if isinstance(layer, PruneLowMagnitude)]
+    return [layer for layer in layers_in(model) if isinstance(layer, PruneLowMagnitude)]

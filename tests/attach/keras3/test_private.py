@@ -191,3 +191,29 @@ def test_what_holds_the_value_of_a_variable():
     one, two = keras.Variable([1.0, 2.0]), keras.Variable([3.0, 4.0])
     private.put_backend_value(one, private.backend_value(two))
     assert array(one).tolist() == [3.0, 4.0]
+
+
+def test_where_a_tensor_comes_from():
+    outer, inner = nested()
+    merged, (first, second) = private.source_of(outer.outputs[0])
+    assert merged.name == "sum"
+    assert private.source_of(first)[0] is inner
+    assert private.source_of(second)[0].name == "flat"
+
+
+@pytest.mark.filterwarnings("ignore:Do not pass an `input_shape`:UserWarning")
+def test_the_input_shape_of_a_first_layer():
+    first, other = L.Dense(2, input_shape=(3,)), L.Dense(2)
+    private.copy_input_shape(other, first)
+    assert not keras.Sequential([other]).built
+    private.copy_input_shape(first, other)
+    assert keras.Sequential([other]).input_shape == (None, 3)
+
+
+def test_the_class_of_a_model():
+    _, model = nested()
+    own = type(model)
+    private.set_class(model, type("Other", (own,), {"said": "other"}))
+    assert model.said == "other" and type(model).__name__ == "Other"
+    private.set_class(model, own)
+    assert type(model) is own

@@ -612,5 +612,3 @@ def test_a_wrapper_refuses_what_it_cannot_wrap():
         tfshed.PruneLowMagnitude(wrapper, wrapper.config)
     with pytest.raises(TypeError, match="expected a tfshed PruningConfig, received 0.5"):
         tfshed.PruneLowMagnitude(L.Dense(2), 0.5)
-    with pytest.raises(ValueError, match=r"not wrapped yet, received \['prune_low_magnitude_d'\]"):
-        tfshed.prune_low_magnitude(wrapper, HALF)

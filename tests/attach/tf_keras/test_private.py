@@ -136,3 +136,12 @@ def test_logs_that_one_callback_adds_reach_the_next():
     model = net()
     model.compile("sgd", "mse", run_eagerly=True)
     assert model.fit(*data(), verbose=0, callbacks=[Adds()]).history["added"] == [3.0]
+
+
+def test_where_a_tensor_comes_from():
+    inputs = tf_keras.Input((3,))
+    head = L.Dense(2)
+    outputs = head(inputs)
+    layer, (given,) = private.source_of(outputs)
+    assert layer is head and given is inputs
+    assert private.is_symbolic(outputs) and not private.is_symbolic(tf.ones(2))

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-from keras.src.models.functional import Functional
+
+from tfshed.attach.keras3.private import is_functional, is_plain_functional, operation_of
 
 
 def can_clone(model: Any) -> bool:
@@ -14,7 +15,7 @@ def can_clone(model: Any) -> bool:
 
     A subclass may have a `call` or `train_step` of its own, which a clone would lose.
     """
-    return type(model) in (keras.Sequential, Functional)
+    return type(model) is keras.Sequential or is_plain_functional(model)
 
 
 def clone(model: Any, replace: Callable[[Any], Any], done: dict[int, Any] | None = None) -> Any:
@@ -32,7 +33,7 @@ def clone(model: Any, replace: Callable[[Any], Any], done: dict[int, Any] | None
         return done[id(layer)]
 
     inputs = None
-    if isinstance(model, Functional) and not isinstance(model, keras.Sequential):
+    if is_functional(model) and not isinstance(model, keras.Sequential):
         inputs = keras.tree.map_structure(_same_input, model.input)
     # Keras would compile the clone too, and so make optimizer state, masks among it, twice.
     compiled, model.compiled = model.compiled, False
@@ -43,7 +44,7 @@ def clone(model: Any, replace: Callable[[Any], Any], done: dict[int, Any] | None
 
 
 def _same_input(tensor: Any) -> Any:
-    layer = tensor._keras_history.operation
+    layer = operation_of(tensor)
     return keras.Input(
         batch_shape=tensor.shape, dtype=tensor.dtype, name=layer.name, optional=layer.optional
     )

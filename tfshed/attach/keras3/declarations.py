@@ -10,6 +10,7 @@ import keras
 from tfshed.attach.decisions import pruned_kernels
 from tfshed.attach.declared import declaration_of, put_report
 from tfshed.attach.group import PruningGroup
+from tfshed.attach.keras3.private import layers_in
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.attach.kernels import Kernel
 from tfshed.core.config import PruningConfig
@@ -34,7 +35,7 @@ def check_layer(to_prune: Any) -> None:
 
 def check_stripped(model: Any, caller: str) -> None:
     """Raises ValueError for a model with pruning wrappers in it."""
-    for layer in model._flatten_layers():
+    for layer in layers_in(model):
         if isinstance(layer, PruneLowMagnitude):
             raise ValueError(
                 f"{caller}: expected a model without pruning wrappers, received {layer.name!r}. "
@@ -86,7 +87,7 @@ def declaring(model: Any) -> Iterator[Any]:
     """
     for part in model if isinstance(model, (list, tuple)) else [model]:
         check_layer(part)
-        for layer in part._flatten_layers(include_self=True, recursive=True):
+        for layer in layers_in(part):
             if isinstance(layer, PruneLowMagnitude) or declaration_of(layer) is not None:
                 yield layer
 

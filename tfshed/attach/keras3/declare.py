@@ -15,6 +15,7 @@ from tfshed.attach.declared import put_report
 from tfshed.attach.keras3.cloning import can_clone, clone
 from tfshed.attach.keras3.declarations import check_layer, declaring
 from tfshed.attach.keras3.guard import declare_whole, guard
+from tfshed.attach.keras3.private import layers_in
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.attach.kernels import candidates
 from tfshed.attach.policies import PruningPolicy
@@ -94,7 +95,7 @@ def _may_have_kernels(layer: Any) -> bool:
     """Whether an unbuilt layer may get kernels; Keras' own without any are known by their class."""
     if hasattr(layer, "get_prunable_weights") or not type(layer).__module__.startswith("keras."):
         return True
-    inside = [layer, *layer._flatten_layers(include_self=False)]
+    inside = layers_in(layer)
     return any(
         hasattr(x, name + "_initializer")
         for x in inside

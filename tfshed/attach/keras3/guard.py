@@ -15,6 +15,7 @@ from tfshed.attach.declared import declaration_of, put_declaration
 from tfshed.attach.keras3.callbacks import ensure_pruning
 from tfshed.attach.keras3.declarations import declaring
 from tfshed.attach.keras3.optimizer import pruning_optimizer, strategy_scope
+from tfshed.attach.keras3.private import delete_untracked, set_class, set_untracked
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 
 # Methods that are set on a model itself, over those of its class.
@@ -42,20 +43,19 @@ def guard(model: Any) -> None:
             )
         return make(*args, **kwargs)
 
-    object.__setattr__(model, "make_train_function", checked)
+    set_untracked(model, make_train_function=checked)
 
 
 def declare_whole(model: Any, declaration: Declaration) -> None:
     """Declares a whole model: it refuses to train without pruning, and is saved declared."""
     put_declaration(model, declaration)
     guard(model)
-    object.__setattr__(model, "save", lambda *args, **kwargs: _save(model, *args, **kwargs))
+    set_untracked(model, save=lambda *args, **kwargs: _save(model, *args, **kwargs))
 
 
 def unguard(model: Any) -> None:
     """Takes the model's own methods back."""
-    for name in METHODS:
-        vars(model).pop(name, None)
+    delete_untracked(model, *METHODS)
 
 
 def _has_something_to_prune(model: Any) -> bool:
@@ -126,8 +126,8 @@ def _save(model: Any, filepath: Any, *args: Any, **kwargs: Any) -> Any:
         (PrunedModel, kind),
         {"own_class": kind, "declaration": declaration.get_config(model)},
     )
-    object.__setattr__(model, "__class__", written)
+    set_class(model, written)
     try:
         return kind.save(model, filepath, *args, **kwargs)
     finally:
-        object.__setattr__(model, "__class__", kind)
+        set_class(model, kind)

@@ -185,3 +185,21 @@ def backend_value(variable: Any) -> Any:
 def put_backend_value(variable: Any, value: Any) -> None:
     """Replaces what holds the value of a variable on its backend."""
     variable._value = value
+
+
+def source_of(tensor: Any) -> tuple[Any, list[Any]]:
+    """The layer or operation that a symbolic tensor comes from, and the tensors this was given."""
+    history = tensor._keras_history
+    node = history.operation._inbound_nodes[history.node_index]
+    return history.operation, list(node.input_tensors)
+
+
+def copy_input_shape(source: Any, target: Any) -> None:
+    """Passes a layer's argument `input_shape` on, from which a Sequential model has its input."""
+    if getattr(source, "_input_shape_arg", None) is not None:
+        target._input_shape_arg = source._input_shape_arg
+
+
+def set_class(model: Any, kind: type) -> None:
+    """Makes a model an object of another class, which has the same attributes."""
+    object.__setattr__(model, "__class__", kind)

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import keras
+
+from tfshed.attach.keras3 import private
+
 
 def weights_of(layer: Any) -> list[Any]:
     """The variables that the layer itself made to be trained, frozen ones too."""
-    return list(layer._trainable_variables)
+    return private.own_weights(layer)
 
 
 def state_of(layer: Any) -> list[Any]:
     """The variables that the layer itself made with `trainable=False`, such as statistics."""
-    return list(layer._non_trainable_variables)
+    return private.own_state(layer)
 
 
 def layers_in(layer: Any) -> Iterator[Any]:
     """The layers directly inside of a layer or model."""
-    return iter(layer._flatten_layers(include_self=False, recursive=False))
+    return private.layers_in(layer, include_self=False, recursive=False)
 
 
 def name_of(variable: Any) -> str:
@@ -43,14 +47,10 @@ def brings_method(method: Any) -> bool:
 
 def outputs_of(model: Any) -> list[Any]:
     """The tensors that a functional or Sequential model returns; empty for other models."""
-    import keras
-
     made_of_tensors = getattr(model, "outputs", None) if isinstance(model, keras.Model) else None
     return keras.tree.flatten(made_of_tensors) if made_of_tensors else []
 
 
 def source_of(tensor: Any) -> tuple[Any, list[Any]]:
     """The layer or operation that a symbolic tensor comes from, and what this was given."""
-    history = tensor._keras_history
-    node = history.operation._inbound_nodes[history.node_index]
-    return history.operation, list(node.input_tensors)
+    return private.source_of(tensor)

@@ -12,9 +12,16 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from keras.src.backend.common import global_state
 
 from tfshed.attach.decisions import Decision, decide, declared_kernels
+from tfshed.attach.keras3.private import (
+    call_context,
+    copy_input_shape,
+    layers_in,
+    set_untracked,
+    take_inputs_like,
+    trains_by_default,
+)
 from tfshed.attach.kernels import Kernel, KernelsByDefault
 from tfshed.attach.ownership import expected_in, optimizers_in, owner_of
 from tfshed.attach.rules import Selection
@@ -67,31 +74,26 @@ class PruneLowMagnitude(keras.layers.Wrapper):
             raise TypeError(f"config: expected a tfshed PruningConfig, received {config!r}")
         # Keras asks call and build for their signatures: those of the wrapped layer, so that
         # several inputs, masks, initial states and `training` go through by name.
-        call = _with_signature(functools.partial(_call, self), layer.call)
-        object.__setattr__(self, "call", call)
+        set_untracked(self, call=_with_signature(functools.partial(_call, self), layer.call))
         super().__init__(
             layer, name=name or PREFIX + layer.name, dtype=layer.dtype_policy, **kwargs
         )
-        object.__setattr__(self, "build", _with_signature(self.build, layer.build))
+        set_untracked(self, build=_with_signature(self.build, layer.build))
         self.config = config
-        object.__setattr__(self, "_kernels", None)
+        set_untracked(self, _kernels=None)
         self._which_kernels = _checked(kernels)
-        self._convert_input_args = layer._convert_input_args
-        self._allow_non_tensor_positional_args = layer._allow_non_tensor_positional_args
+        take_inputs_like(self, layer)
         self.supports_masking = layer.supports_masking
         self.trainable = layer.trainable
         self.built = layer.built
         # By this a Sequential model knows the input of its first layer.
-        if getattr(layer, "_input_shape_arg", None) is not None:
-            self._input_shape_arg = layer._input_shape_arg
+        copy_input_shape(layer, self)
         # tfmot's users ask the layer inside for it, too.
         if not hasattr(layer, "get_prunable_weights"):
-            object.__setattr__(layer, "get_prunable_weights", KernelsByDefault(layer))
+            set_untracked(layer, get_prunable_weights=KernelsByDefault(layer))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if _is_trained(
-            global_state.get_global_attribute("current_call_ctx"), kwargs.get("training")
-        ):
+        if _is_trained(call_context(), kwargs.get("training")):
             self.check_pruned()
         return super().__call__(*args, **kwargs)
 
@@ -125,7 +127,7 @@ class PruneLowMagnitude(keras.layers.Wrapper):
                 kernels = declared_kernels(self.decide())
             else:
                 kernels = find_kernels(self.layer, self._which_kernels)
-            object.__setattr__(self, "_kernels", kernels)
+            set_untracked(self, _kernels=kernels)
         return self._kernels or []
 
     def decide(self) -> list[Decision]:
@@ -194,7 +196,7 @@ class PruneLowMagnitude(keras.layers.Wrapper):
 
     def save_own_variables(self, store: Any) -> None:
         # Keras saves kernels with LoRA merged into them, as it loads them without.
-        for layer in self._flatten_layers(include_self=False, recursive=True):
+        for layer in layers_in(self, include_self=False):
             if getattr(layer, "lora_enabled", False) and to_numpy(layer.lora_kernel_b).any():
                 inside = {id(variable) for variable in layer.variables}
                 mine = [k.path for k in self.chosen_kernels() if id(k.variable) in inside]
@@ -253,8 +255,4 @@ def _is_trained(outer: Any, training: Any) -> bool:
         return False
     # Keras' preprocessing layers have training=True as default, and leave it in the context for
     # the layers after them although nobody trains.
-    return not any(
-        layer._call_signature.parameters["training"].default is True
-        for layer in outer.entry_layer._flatten_layers()
-        if layer._call_has_training_arg
-    )
+    return not any(trains_by_default(layer) for layer in layers_in(outer.entry_layer))

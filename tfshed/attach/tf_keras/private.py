@@ -119,3 +119,15 @@ def take_logs_as_they_are(callback_class: type) -> type:
     callback_class._supports_tf_logs = True  # type: ignore[attr-defined]
     callback_class._chief_worker_only = None  # type: ignore[attr-defined]
     return callback_class
+
+
+def source_of(tensor: Any) -> tuple[Any, list[Any]]:
+    """The layer that a symbolic tensor comes from, and the tensors this was given."""
+    history = tensor._keras_history
+    node = history.layer._inbound_nodes[history.node_index]
+    return history.layer, list(node.keras_inputs)
+
+
+def is_symbolic(tensor: Any) -> bool:
+    """Whether a tensor knows the layer that it comes from."""
+    return hasattr(tensor, "_keras_history")

@@ -48,11 +48,9 @@ def brings_method(method: Any) -> bool:
 def outputs_of(model: Any) -> list[Any]:
     """The tensors that a functional or Sequential model returns; empty for other models."""
     found = getattr(model, "outputs", None) if isinstance(model, tf_keras.Model) else None
-    return [tensor for tensor in found or [] if hasattr(tensor, "_keras_history")]
+    return [tensor for tensor in found or [] if private.is_symbolic(tensor)]
 
 
 def source_of(tensor: Any) -> tuple[Any, list[Any]]:
     """The layer that a symbolic tensor comes from, and what this was given."""
-    history = tensor._keras_history
-    node = history.layer._inbound_nodes[history.node_index]
-    return history.layer, list(node.keras_inputs)
+    return private.source_of(tensor)
