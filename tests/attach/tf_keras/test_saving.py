@@ -104,3 +104,31 @@ def test_checkpoints_are_sparse_whatever_the_order(tmp_path):
         fresh = prune(net(), tfshed.ConstantSparsity(0.75, 0, frequency=1))
         fresh.load_weights(str(file))
         assert keep(fresh) == 0.25
+
+
+# Under loss scaling plain tf_keras keeps an optimizer only in the format of its own generation.
+@pytest.mark.parametrize(
+    "kind, legacy, keeps_the_optimizer",
+    [(".keras", False, True), (".h5", True, True), (".h5", False, False), (".keras", True, False)],
+)
+def test_mixed_precision_goes_on_where_it_was(kind, legacy, keeps_the_optimizer, tmp_path):
+    tf_keras.mixed_precision.set_global_policy("mixed_float16")
+    home = tf_keras.optimizers.legacy if legacy else tf_keras.optimizers
+    model = prune(net(dtype="float32"), schedule(), threshold=0.0)
+    fit(model, optimizer=home.SGD(0.02, momentum=0.9), epochs=1, run_eagerly=True)
+    assert 0.4 < keep(model) < 0.9
+    model.save(tmp_path / f"model{kind}")
+    loaded = tf_keras.models.load_model(tmp_path / f"model{kind}")
+    assert int(loaded.optimizer.iterations) == (4 if keeps_the_optimizer else 0)
+    for ours, theirs in zip(values(model), values(loaded), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    # The schedule goes on in any case: its step is in the wrappers.
+    assert int(loaded.layers[0].pruning_step) == 4
+    for each in (model, loaded):
+        each.run_eagerly = True
+        fit(each, optimizer=False, epochs=1)
+        assert keep(each) == pytest.approx(0.25, abs=0.003)
+        assert int(each.layers[0].pruning_step) == 8
+    for ours, theirs in zip(values(model), values(loaded)):
+        if keeps_the_optimizer:
+            np.testing.assert_array_equal(ours, theirs)

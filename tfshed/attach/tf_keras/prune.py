@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -194,15 +195,13 @@ def strip(model: Any) -> Any:
     own = [wrapper for wrapper in wrappers if isinstance(wrapper, PruneLowMagnitude)]
     wrong = [path for wrapper in own for path in wrapper.not_zero_under_masks()]
     if wrong:
-        raise ValueError(
-            notices.not_zero_under_masks(
-                wrong,
-                "strip_pruning would change what the model computes. Call "
-                "wrapper.pruning_obj.weight_mask_op() for each of "
-                "tfshed.tfmot.collect_prunable_layers(model) to prune them again, or take the "
-                "plain layers, which are wrapper.layer.",
-            )
+        text = notices.not_zero_under_masks(
+            wrong,
+            "They stay as they are, so that the model computes what it did. To prune them again, "
+            "call wrapper.pruning_obj.weight_mask_op() for each of "
+            "tfshed.tfmot.collect_prunable_layers(model) before.",
         )
+        warnings.warn(f"strip_pruning: {text}", stacklevel=3)
     for wrapper in wrappers:
         if wrapper not in own and wrapper.pruning_obj is not None:
             wrapper.pruning_obj.weight_mask_op()
