@@ -40,7 +40,6 @@ def test_every_recipe_is_whole_and_says_what_it_is(module, arm):
         rate = from_recipe.learning_rate(phase, 7)
         assert float(rate(0)) > 0
     from_recipe.schedule(small.prune, 7)
-    from_recipe.granularity(small.prune.granularity)
 
 
 def test_the_papers_recipe_has_the_papers_numbers():
@@ -166,6 +165,10 @@ def test_the_papers_ratio_counts_all_convolutions(name):
         ("prune.begin", 35.0, r"config.prune.begin: expected a number in \[0, 35\)"),
         ("prune.end", 36.0, r"config.prune.end: expected a number in \(0, 35\]"),
         ("prune.initial_sparsity", 0.9, r"config.prune.initial_sparsity: .*\[0, 0.85\]"),
+        ("prune.criterion", "tailor", "config.prune.criterion: .*received 'tailor'. Did you mean"),
+        ("prune.granularity", "4by1", "config.prune.granularity: expected"),
+        ("prune.granularity", "fliter", "config.prune.granularity: .* Did you mean 'filter'"),
+        ("prune.granularity", "0x1", "expected"),
         ("prune.scope", "everywhere", "config.prune.scope: expected one of global, layer"),
         ("prune.select", "(", "config.prune.select: expected a regex"),
         ("prune.sparsity_by_layer", (("logits", 1.0),), r"sparsity_by_layer\[0\]: expected a num"),

@@ -74,7 +74,7 @@ def build(config, steps_per_epoch):
         schedule,
         scope=prune.scope,
         criterion=prune.criterion,
-        granularity=from_recipe.granularity(prune.granularity),
+        granularity=prune.granularity,
         threshold=prune.threshold,
         grow_threshold=prune.grow_threshold,
         shed_every=prune.shed_every,

@@ -11,6 +11,7 @@ import tfshed
 from tfshed import learning_rates
 from tfshed.attach.keras3.private import layers_in
 from tfshed.attach.kernels import candidates
+from tfshed.core import granularity
 from tfshed.experiments.smoothed_crossentropy import SmoothedCrossentropy
 
 # Steps are int32 on every backend.
@@ -174,34 +175,6 @@ def schedule(prune: Any, steps_per_epoch: int, sparsity: float | None = None) ->
     )
 
 
-def granularity(text: str) -> Any:
-    """The granularity that a recipe names.
-
-    Example:
-        >>> granularity("unstructured"), granularity("4x1"), granularity("2:4")
-        (None, Block(...4, ...1...), NxM(...2, ...4...))
-        >>> granularity("4by1")
-        Traceback (most recent call last):
-        ...
-        ValueError: config.prune.granularity: expected "unstructured", blocks such as "4x1" ...
-    """
-    if text == "unstructured":
-        return None
-    if text == "filter":
-        return tfshed.Filter()
-    if found := re.fullmatch(r"(\d+)x(\d+)", text):
-        return tfshed.Block(int(found[1]), int(found[2]))
-    if found := re.fullmatch(r"(\d+):(\d+)", text):
-        return tfshed.NxM(int(found[1]), int(found[2]))
-    if found := re.fullmatch(r"balanced(\d+)", text):
-        return tfshed.Balanced(int(found[1]))
-    raise ValueError(
-        'config.prune.granularity: expected "unstructured", blocks such as "4x1" (input x output '
-        'channels), "filter", "2:4" (kept of every) or "balanced16" (banks of so many), received '
-        f"{text!r}"
-    )
-
-
 def pruned(model: Any, prune: Any, steps_per_epoch: int, seed: int) -> Any:
     """The model declared to be pruned as a recipe says.
 
@@ -239,7 +212,7 @@ def _declared(
         schedule(prune, steps_per_epoch, sparsity),
         scope=prune.scope,
         criterion=prune.criterion,
-        granularity=granularity(prune.granularity),
+        granularity=granularity.get(prune.granularity, "config.prune.granularity"),
         threshold=prune.threshold,
         grow_threshold=prune.grow_threshold,
         shed_every=prune.shed_every,

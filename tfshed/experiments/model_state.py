@@ -12,6 +12,8 @@ from tfshed.core.backend import to_numpy
 
 # What every replica has for itself.
 OWN = ("others", "metrics")
+# Names of variables that checkpoints of older versions do not have.
+LATER = ("events",)
 
 
 def capture(model: Any, metrics: Sequence[Any] = ()) -> dict[str, np.ndarray]:
@@ -68,6 +70,7 @@ def restore(
     for part, variables in _parts(model, metrics).items():
         if part not in parts:
             continue
+        variables = _as_captured(variables, arrays, part)
         given = {n: a for n, a in arrays.items() if n.startswith(f"{part}/")}
         problems += [f"{n} is not of this model" for n in given if n not in variables]
         for name, variable in variables.items():
@@ -96,6 +99,21 @@ def restore(
             variable.assign(array[0])
         else:
             variable.assign(array.astype("float64").mean(axis=0))
+
+
+def _as_captured(
+    variables: dict[str, Any], arrays: dict[str, np.ndarray], part: str
+) -> dict[str, Any]:
+    """The variables under the names that they had when the arrays were captured.
+
+    Names are places, and an older version may have had fewer variables: those that it lacked keep
+    the values with which they begin.
+    """
+    count = sum(name.startswith(f"{part}/") for name in arrays)
+    old = [v for v in variables.values() if v.path.rpartition("/")[2] not in LATER]
+    if len(variables) == count or len(old) != count:
+        return variables
+    return {f"{part}/{i:04d}": v for i, v in enumerate(old)}
 
 
 def paths(model: Any, metrics: Sequence[Any] = ()) -> dict[str, str]:

@@ -45,7 +45,8 @@ def recipe() -> ConfigDict:
     * `prune` besides: `schedule`, `sparsity`, `initial_sparsity`, `time_constant`, `cycle`, `gate`,
       `gate_mode`, `begin`, `end` (None: the last epoch), `round_epochs`, `keep_per_round`, `power`,
       `snap_final`; `frequency` of updates in steps, or, if not None, `frequency_epochs` in epochs;
-      `criterion`, `granularity` ("unstructured", "4x1", "filter", "2:4", "balanced16"), `scope`,
+      `criterion` (a name, see `tfshed.criteria.register`), `granularity` ("unstructured", "4x1",
+      "filter", "2:4", "balanced16", or another name of `tfshed.granularity.register`), `scope`,
       `threshold`, `grow_threshold`, `shed_every`, `collapse_guard`, `monotone`, `select` (a regex;
       None: all kernels but depthwise ones and embeddings), `sparsity_by_layer` (pairs of a regex,
       searched in kernel paths, and a sparsity; the first that matches counts, 0 leaves the kernel

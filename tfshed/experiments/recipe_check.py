@@ -11,7 +11,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from tfshed import learning_rates
+from tfshed.core import granularity
 from tfshed.core.arguments import check_int
+from tfshed.core.criteria import CRITERIA
 from tfshed.core.near_miss import near_miss
 from tfshed.datasets import AUGMENTATIONS
 from tfshed.experiments.recipe import PHASES, recipe
@@ -19,8 +21,6 @@ from tfshed.experiments.recipe import PHASES, recipe
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("linear", "exponential", "cyclic", "polynomial", "constant", "one_shot", "iterative")
 ACTIONS = ("stop", "rollback", "go_on")
-# Groups of fields that a user fills: a network or a learning rate says which fields it has.
-FREE = ("config.model.options", "options")
 # No run has more epochs, examples in a batch or steps between updates.
 MOST_EPOCHS, MOST = 1_000_000, 2**31 - 1
 
@@ -111,6 +111,8 @@ def _check_rate(path: str, rate: Any) -> None:
 
 def _check_pruning(path: str, prune: Any) -> None:
     _choice(f"{path}.schedule", prune.schedule, SCHEDULES)
+    CRITERIA.get(prune.criterion, f"{path}.criterion")
+    granularity.get(prune.granularity, f"{path}.granularity")
     _choice(f"{path}.gate_mode", prune.gate_mode, ("freeze", "hold", "stretch"))
     _number(f"{path}.sparsity", prune.sparsity, least=0, below=1)
     _number(f"{path}.initial_sparsity", prune.initial_sparsity, least=0, most=prune.sparsity)

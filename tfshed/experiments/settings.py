@@ -8,7 +8,6 @@ from typing import Any
 
 import keras
 
-from tfshed.experiments import from_recipe
 from tfshed.experiments.recipe import PHASES
 from tfshed.experiments.recipe_check import check
 
@@ -57,8 +56,6 @@ class Settings:
         if not str(self.workdir):
             raise ValueError("workdir: expected a folder, received an empty name")
         check(self.config)
-        # Fails here and not after the data have been read.
-        from_recipe.granularity(self.config.prune.granularity)
         if self.phase == "prune" and not self.config.initial_weights:
             raise ValueError(
                 "config.initial_weights: pruning starts from trained weights; expected a run "
