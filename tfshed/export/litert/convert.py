@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from tfshed.attach.keras3.private import layers_in
+from tfshed.core.backend import to_numpy
+
 VALUES = ("float32", "float16", "int8")
 
 
@@ -17,6 +20,7 @@ def convert(
     model: Any,
     root: Any,
     signatures: dict[str, Any],
+    specs: list[Any],
     *,
     sparse: bool,
     values: str,
@@ -50,14 +54,63 @@ def convert(
                 warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
                 return bytes(converter.convert())
         except ConverterError as error:
-            lacking = sorted(set(re.findall(r"'((?:tf|vhlo|stablehlo)\.\w+)' op", str(error))))
-            reason = ", ".join(lacking) or str(error).strip().splitlines()[0]
+            lacking = sorted(set(re.findall(r"'((?:tf|tfl|vhlo|stablehlo)\.\w+)' op", str(error))))
+            reason = ", ".join(lacking) or str(error).strip().splitlines()[-1][:200]
             raise RuntimeError(
                 f"export: expected {model.name!r} to consist of what LiteRT has operators for, "
-                f"received from its converter: {reason}. A recurrent layer needs a fixed batch, "
-                "input_signature=[keras.InputSpec((1, ...))]; a layer that computes in half "
-                "precision needs dtype='float32'; for others use export.saved_model."
+                f"received from its converter: {reason}. {advice(model, lacking, specs)}"
             ) from None
+
+
+def advice(model: Any, lacking: list[str], specs: list[Any]) -> str:
+    """What to do about operators that LiteRT does not have."""
+    import keras
+
+    if any("TensorList" in name for name in lacking):
+        shapes = [
+            f"keras.InputSpec(shape={(1, *tuple(spec.shape)[1:])}, dtype={spec.dtype.name!r})"
+            for spec in keras.tree.flatten(specs)
+        ]
+        return (
+            "A recurrent layer needs a fixed batch: pass "
+            f"input_signature=[{', '.join(shapes)}], with sizes for all axes."
+        )
+    if any(word in name for name in lacking for word in ("String", "Regex", "Ragged")):
+        return (
+            "LiteRT does not split text: export the part of the model behind TextVectorization, "
+            "which takes numbers, or use export.saved_model."
+        )
+    return "For such a model use export.saved_model."
+
+
+def check_layers(model: Any, values: str) -> None:
+    """Raises a ValueError for a layer whose numbers the converter would crash on or not take.
+
+    These are: layers that compute in half precision, layers that `model.quantize` has changed, and
+    for values="int8" weights that are not finite.
+    """
+    for layer in layers_in(model):
+        policy = layer.dtype_policy
+        if getattr(policy, "quantization_mode", None) is not None:
+            raise ValueError(
+                f"export: expected a model of floats, received {layer.name!r}, quantized by "
+                f"model.quantize({policy.quantization_mode!r}). LiteRT quantizes by itself: load "
+                "the model of floats and pass values='int8'."
+            )
+        half = layer.weights and policy.compute_dtype in ("float16", "bfloat16")
+        if half and not isinstance(layer, type(model)):
+            raise ValueError(
+                f"export: expected layers that compute in float32, received {layer.name!r}, which "
+                f"computes in {policy.compute_dtype}. LiteRT has no operators for it: make the "
+                "model with dtype='float32', copy the weights by set_weights, and export that; "
+                "values='float16' then stores half the bytes."
+            )
+    for variable in model.weights if values == "int8" else ():
+        if not np.isfinite(to_numpy(variable).astype("float32")).all():
+            raise ValueError(
+                f"export: expected finite weights for values='int8', received {variable.path!r} "
+                "with a NaN or an infinite number. Find out where training made it."
+            )
 
 
 def calibration_batches(

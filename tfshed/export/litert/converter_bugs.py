@@ -56,7 +56,7 @@ def mend_file(content: bytes) -> bytes:
             changed = True
     if not _versions(model) and not changed:
         return content
-    _drop_unused(model)
+    drop_unused(model)
     return unparse(model)
 
 
@@ -89,7 +89,7 @@ def _code(model: Any, name: str, version: int) -> int:
 
 
 def _densify(model: Any, use: Use, before: Any) -> int:
-    new = _tensor(use.graph, use.tensor, b"_dense", buffer=_buffer(model, None), sparsity=None)
+    new = _tensor(use.graph, use.tensor, b"_dense", buffer=add_buffer(model, None), sparsity=None)
     return _operator(model, use.graph, before, "DENSIFY", use.stored, new)
 
 
@@ -100,7 +100,7 @@ def _dequantize(model: Any, use: Use, index: int) -> int:
         use.graph,
         use.tensor,
         b"_float",
-        buffer=_buffer(model, None),
+        buffer=add_buffer(model, None),
         sparsity=None,
         quantization=None,
         type=TensorType.FLOAT32,
@@ -115,7 +115,7 @@ def _stored_in_full(model: Any, use: Use) -> int:
     full = np.zeros([int(n) for n in tensor.shape], element(tensor))
     if stored is not None:
         full[np.repeat(np.arange(len(full)), np.diff(starts)), columns] = stored.view(full.dtype)
-    buffer = _buffer(model, full.view(np.uint8).reshape(-1))
+    buffer = add_buffer(model, full.view(np.uint8).reshape(-1))
     return _tensor(use.graph, tensor, b"_full", buffer=buffer, sparsity=None)
 
 
@@ -125,7 +125,7 @@ def _feed(operator: Any, position: int, index: int) -> None:
     operator.inputs = inputs
 
 
-def _buffer(model: Any, content: np.ndarray | None) -> int:
+def add_buffer(model: Any, content: np.ndarray | None) -> int:
     from tensorflow.lite.python.schema_py_generated import BufferT
 
     buffer = BufferT()
@@ -156,7 +156,7 @@ def _operator(model: Any, graph: Any, before: Any, name: str, source: int, resul
     return result
 
 
-def _drop_unused(model: Any) -> None:
+def drop_unused(model: Any) -> None:
     """Drops `DENSIFY` operators that nothing reads, and the contents of what only they read."""
     for graph in model.subgraphs:
         read = {int(i) for operator in graph.operators for i in operator.inputs}

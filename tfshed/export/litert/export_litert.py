@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -10,14 +12,17 @@ import keras
 from tfshed.export.atomic_path import check_file, workspace
 from tfshed.export.formats import register_format
 from tfshed.export.litert import interpreter
-from tfshed.export.litert.convert import VALUES, calibration_batches, convert
+from tfshed.export.litert.convert import VALUES, calibration_batches, check_layers, convert
 from tfshed.export.litert.converter_bugs import mend_file
 from tfshed.export.litert.flatbuffer import parse, uses
+from tfshed.export.litert.full_storage import ways_to_store
 from tfshed.export.litert.layer_table import LiteRTReport, rows
 from tfshed.export.model_and_path import check_model, local_path, quiet
 from tfshed.export.saved_model.replicas import one_replica
 from tfshed.export.serving import serving_object
 from tfshed.export.signature import as_arrays, input_names, input_specs, random_inputs
+
+logger = logging.getLogger("tfshed")
 
 
 @register_format("litert")
@@ -46,6 +51,7 @@ def litert(
     | dense layer, full int8, other zeros | no: interpreters refuse it | dense |
     | convolution; dense layer otherwise | yes | expanded when loaded: smaller, not faster |
     | depthwise, embedding, less than 30 % zeros | no | dense |
+    | where it would run wrong (float16 behind transposed convolutions) | no | dense |
 
     XNNPACK, LiteRT's engine on CPUs, can run 1x1 convolutions sparse under conditions that
     `export.report` checks; never on x86 with AVX.
@@ -83,8 +89,10 @@ def litert(
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
-        ValueError: if the model is not built, its inputs are not known, an option is unknown or
-            does not go with the others, or `representative_data` is not the model's.
+        ValueError: if the model is not built or has pruning wrappers, its inputs are not known, a
+            layer computes in half precision or was quantized by `model.quantize`, a weight is not
+            finite (int8), an option is unknown or does not go with the others, or
+            `representative_data` is not the model's.
         FileExistsError: if something is at `path` that may not be replaced.
         RuntimeError: on a backend other than TensorFlow or JAX, if LiteRT lacks an operator of the
             model, or if the file's outputs are not the model's; then nothing is kept.
@@ -109,6 +117,7 @@ def litert(
             "tf_keras. tf.lite.TFLiteConverter.from_keras_model takes it, with "
             "optimizations=[tf.lite.Optimize.EXPERIMENTAL_SPARSITY]."
         )
+    check_layers(model, values)
     target = local_path(path)
     check_file(target, overwrite)
     specs = input_specs(model, input_signature)
@@ -120,22 +129,22 @@ def litert(
     with quiet(), one_replica(model):
         root, signatures = serving_object(model, specs)
         how: dict[str, Any] = {"values": values, "calibration": calibration}
-        dense = content = convert(model, root, signatures, sparse=False, **how)
+        dense = convert(model, root, signatures, specs, sparse=False, **how)
+        ways = iter([(dense, "")])
         if sparse:
-            content = mend_file(convert(model, root, signatures, sparse=True, **how))
-            stored = [use for use in uses(parse(content)) if use.block]
-            # Where no kernel skips zeros, sparse storage is for its bytes only.
-            faster = any(not use.unpacking for use in stored)
-            if not stored or (not faster and len(content) >= len(dense)):
-                content = dense
-    found = dense_found = None
+            written = convert(model, root, signatures, specs, sparse=True, **how)
+            ways = ways_to_store(written, dense)
+    comparison = None
     if verify:
-        inputs = interpreter.examples(specs, calibration)
-        expected = interpreter.expected_outputs(model, specs, inputs)
-        found = interpreter.difference(content, inputs, expected)
-        if values != "float32":
-            dense_found = interpreter.difference(dense, inputs, expected) if sparse else found
-        interpreter.check(model.name, found, dense_found, tolerance)
+        comparison = interpreter.Comparison(model, specs, calibration, values, tolerance, dense)
+    content, in_full, found = _first_right(ways, dense, comparison)
+    if in_full:
+        logger.warning(
+            "export: the weights of %s in %r are stored in full: stored sparse, LiteRT's "
+            "interpreter does not give the model's outputs.",
+            in_full,
+            model.name,
+        )
     with workspace(target) as beside:
         new = beside / "new.tflite"
         new.write_bytes(content)
@@ -147,10 +156,37 @@ def litert(
         values,
         len(content),
         len(dense),
-        rows(content, model, sparse),
+        rows(content, model, sparse, in_full),
         found,
-        dense_found,
+        comparison.dense if comparison is not None else None,
     )
+
+
+def _first_right(
+    ways: Iterator[tuple[bytes, str]], dense: bytes, comparison: interpreter.Comparison | None
+) -> tuple[bytes, str, float | None]:
+    """The first file that gives the model's outputs, what is stored in full in it, and how far off
+    its outputs are.
+
+    Raises:
+        RuntimeError: None does; what is wrong with the first one.
+    """
+    wrong: RuntimeError | None = None
+    for written, in_full in ways:
+        content = dense if written is dense else mend_file(written)
+        stored = [use for use in uses(parse(content)) if use.block]
+        # Where no kernel skips zeros, sparse storage is for its bytes only.
+        faster = any(not use.unpacking for use in stored)
+        if not stored or (not faster and len(content) >= len(dense)):
+            content = dense
+        if comparison is None:
+            return content, in_full, None
+        try:
+            return content, in_full, comparison.check(content)
+        except RuntimeError as error:
+            wrong = wrong or error
+    assert wrong is not None
+    raise wrong
 
 
 def _check_options(values: str, representative_data: Any, tolerance: float | None) -> None:

@@ -7,13 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from tfshed.export.signature import as_arrays, call_model, input_names, named_outputs, random_inputs
+from tfshed.export.signature import (
+    as_arrays,
+    call_model,
+    input_names,
+    inputs_that_run,
+    named_outputs,
+)
 
 # Of float32 files, relative to the largest output; seen: 3e-7 for ResNet-50.
 TOLERANCE = 1e-4
 # How much further from the model than the dense file a quantised sparse one may be: they compute
 # the same weights, one with float and one with int8 activations.
 SLACK = 2.0
+# Differences of dense quantised files beyond which they do not compute the model.
+LARGEST = {"float16": 0.02, "int8": 0.5}
 
 
 def interpreter(content: bytes, threads: int | None = None) -> Any:
@@ -31,14 +39,15 @@ def interpreter(content: bytes, threads: int | None = None) -> Any:
 
 
 def examples(
-    specs: list[Any], calibration: list[dict[str, np.ndarray]] | None
+    model: Any, specs: list[Any], calibration: list[dict[str, np.ndarray]] | None
 ) -> dict[str, np.ndarray]:
     """Inputs by name: a batch of the calibration data, else random ones."""
     import keras
 
     if calibration is not None:
         return calibration[0]
-    flat = keras.tree.flatten(as_arrays(random_inputs(specs)))
+    chosen = inputs_that_run(lambda *x: call_model(model, as_arrays(list(x))), specs)
+    flat = keras.tree.flatten(as_arrays(chosen))
     return dict(zip(input_names(specs), flat, strict=True))
 
 
@@ -86,25 +95,60 @@ def difference(
     return worst
 
 
-def check(name: str, found: float, dense: float | None, tolerance: float | None) -> None:
-    """Compares differences with what is allowed.
+class Comparison:
+    """What a model's LiteRT files are compared with, and by how much they may differ.
 
     Args:
-        name: the model's.
-        found: the file's difference.
-        dense: that of the dense file with the same values; None for float32.
-        tolerance: what the user allows, else None.
+        model, specs: The Keras model and its inputs.
+        calibration: `representative_data` as batches; None without any.
+        values: "float32", "float16" or "int8".
+        tolerance: What the user allows, else None.
+        content: The dense file with the same values.
+
+    Attributes:
+        dense: The dense file's difference; None for float32.
 
     Raises:
-        RuntimeError: if it exceeds that.
+        RuntimeError: The dense file itself is not the model.
     """
-    bound = TOLERANCE if dense is None else SLACK * dense + TOLERANCE
-    bound = bound if tolerance is None else tolerance
-    if not (np.isfinite(found) and found <= bound):
-        than = "" if dense is None else f"; the dense file with the same values has {dense:.2g}"
-        raise RuntimeError(
-            f"export: expected the LiteRT file to give the outputs of {name!r} within {bound:.2g} "
-            f"of the largest, received {found:.2g}{than}. Nothing was kept. Random numbers in the "
-            "forward pass or a net that amplifies rounding would do this: pass tolerance or "
-            "verify=False, and compare accuracies."
+
+    def __init__(
+        self,
+        model: Any,
+        specs: list[Any],
+        calibration: list[dict[str, np.ndarray]] | None,
+        values: str,
+        tolerance: float | None,
+        content: bytes,
+    ) -> None:
+        self.name, self.tolerance = model.name, tolerance
+        self.inputs = examples(model, specs, calibration)
+        self.expected = expected_outputs(model, specs, self.inputs)
+        self.dense: float | None = None
+        if values != "float32":
+            self.dense = difference(content, self.inputs, self.expected)
+            # Its rounding is no measure of anything if it is not the model.
+            if not self.dense <= LARGEST[values] and tolerance is None:
+                raise RuntimeError(self._message(LARGEST[values], self.dense, ""))
+
+    def check(self, content: bytes) -> float:
+        """Returns a file's difference.
+
+        Raises:
+            RuntimeError: The interpreter refuses the file, or it differs by more than is allowed.
+        """
+        found = difference(content, self.inputs, self.expected)
+        bound = TOLERANCE if self.dense is None else SLACK * self.dense + TOLERANCE
+        bound = bound if self.tolerance is None else self.tolerance
+        if not (np.isfinite(found) and found <= bound):
+            than = f"; the dense file with the same values has {self.dense:.2g}"
+            raise RuntimeError(self._message(bound, found, "" if self.dense is None else than))
+        return found
+
+    def _message(self, bound: float, found: float, than: str) -> str:
+        return (
+            f"export: expected the LiteRT file to give the outputs of {self.name!r} within "
+            f"{bound:.2g} of the largest, received {found:.2g}{than}. Nothing was kept. Random "
+            "numbers in the forward pass or a net that amplifies rounding would do this: pass "
+            "tolerance or verify=False, and compare accuracies."
         )

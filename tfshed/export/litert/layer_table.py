@@ -141,24 +141,26 @@ class LiteRTReport:
         return [note for note, holds in notes.items() if holds]
 
 
-def rows(content: bytes, model: Any, sparse: bool) -> list[OperatorRow]:
+def rows(content: bytes, model: Any, sparse: bool, in_full: str = "") -> list[OperatorRow]:
     """One row for each operator with weights, in the order in which they run."""
     file = parse(content)
     layers: dict[str, set[int]] = {}
     for layer in layers_in(model):
         own = [*own_weights(layer), *own_state(layer)]
         layers.setdefault(layer.name, set()).update(math.prod(v.shape) for v in own)
-    return [_row(file, use, layers, sparse) for use in uses(file)]
+    return [_row(file, use, layers, sparse, in_full) for use in uses(file)]
 
 
-def _row(file: Any, use: Use, layers: dict[str, set[int]], sparse: bool) -> OperatorRow:
+def _row(
+    file: Any, use: Use, layers: dict[str, set[int]], sparse: bool, in_full: str
+) -> OperatorRow:
     tensor = use.tensor
     shape = tuple(int(n) for n in tensor.shape)
     stored = data(file, tensor)
     assert stored is not None  # `uses` gives no others
     size = math.prod(shape)
     zeros = 1.0 - np.count_nonzero(stored.view(element(tensor))) / size
-    runs, reason = _runs(file, use, zeros, sparse)
+    runs, reason = _runs(file, use, zeros, sparse, in_full)
     # Constants that are equal, or used twice, lose their names: then the result's tells the layer.
     result = use.graph.tensors[int(use.operator.outputs[0])]
     return OperatorRow(
@@ -185,7 +187,7 @@ def _positions(tensor: Any) -> int:
     )
 
 
-def _runs(file: Any, use: Use, zeros: float, sparse: bool) -> tuple[str, str]:
+def _runs(file: Any, use: Use, zeros: float, sparse: bool, in_full: str) -> tuple[str, str]:
     into = element(use.graph.tensors[int(use.operator.inputs[0])])
     values = element(use.tensor)
     if use.block and not use.unpacking:
@@ -200,6 +202,8 @@ def _runs(file: Any, use: Use, zeros: float, sparse: bool) -> tuple[str, str]:
         return "densified", f"LiteRT has no block kernel for {values} here{how}"
     if not sparse:
         return "dense", "sparse=False"
+    if use.op in in_full.split(", "):
+        return "dense", "stored sparse, interpreters do not give the model's outputs"
     if use.op not in SPARSE_OPS:
         return "dense", f"LiteRT stores no sparse weights of {use.op}"
     if zeros < FEWEST_ZEROS:

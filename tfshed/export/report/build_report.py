@@ -36,15 +36,15 @@ def report(
     normalisation and activations are left out, and what is inside recurrent, attention and
     subclassed layers is listed as not counted.
 
-    Sizes are measured by writing the model to a temporary folder, which takes as long as the
-    exports do; `formats` chooses:
+    Sizes are measured by writing the model to a temporary folder and comparing what was written
+    with it, which takes as long as the exports do; `formats` chooses:
 
     * "float32", "gzip": 4 bytes a weight; the same through gzip.
     * "saved_model", "packed_saved_model": `export.saved_model` without and with packing.
     * "keras", "deflated_keras": Keras' file without the optimizer, and `export.keras`.
     * "litert", "sparse_litert": `export.litert` without and with sparse storage.
-    * "entropy_floor": bits for the places of non-zeros, 4 bytes for each: about what is left to be
-      gained by storing them better.
+    * "entropy_floor": the bits that say where the non-zeros are, and the entropy of their
+      exponents and mantissas: what is left to be gained by storing them better.
 
     A format that cannot hold the model, or not on this backend, is in the report with the reason.
 
@@ -66,14 +66,14 @@ def report(
     >>> import keras, tfshed
     >>> dense = keras.layers.Dense(64, name="hidden")
     >>> net = tfshed.sparsify(keras.Sequential([keras.Input((16,)), dense], name="net"), 0.75)
-    >>> found = tfshed.export.report(net, formats=["float32", "entropy_floor"])
+    >>> found = tfshed.export.report(net, formats=["float32"])
     >>> print("\\n".join(found.text.splitlines()[:4]))
     Report on net
     parameters: 1,088, 256 of them not zero
     sparsity of the kernels: 75.00%
     FLOPs (2 x multiplications, one example): 2,048 dense, 512 without zeros (0.250)
     >>> [(size.format, size.size) for size in found.sizes]
-    [('float32', 4352), ('entropy_floor', 1384)]
+    [('float32', 4352)]
 
     Source: entropy of positions as in Han et al. 2016 (arXiv 1510.00149); XNNPACK's conditions from
     the README of LiteRT's delegate, section "Sparse inference".
@@ -98,7 +98,7 @@ def report(
         rows,
         sum(row.flops or 0 for row in rows),
         sum(row.sparse_flops or 0 for row in rows),
-        sizes(model, rows, chosen),
+        sizes(model, chosen),
         conditions,
     )
     for file, kind in files.items():

@@ -7,20 +7,23 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from tfshed.export.report.kernel_rows import KernelRow
-from tfshed.export.report.model_report import (
+from tfshed.export.report.cells import (
     FLOOR,
     KERNEL_HEAD,
     MARKS,
     SIZE_HEAD,
     VERDICT_HEAD,
-    Report,
     kernel_cells,
     size_cells,
     verdict_cells,
 )
+from tfshed.export.report.kernel_rows import KernelRow
+from tfshed.export.report.runtimes import Condition
+from tfshed.export.report.sizes import Size
 from tfshed.observe.plots import COLORS, DARK
 
+# The longest bar of the table of sizes, in pixels.
+BAR = 220
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto;
   padding: 0 1rem; }
@@ -31,61 +34,79 @@ th, td { text-align: left; padding: 0.2rem 0.8rem 0.2rem 0; border-bottom: 1px s
   vertical-align: top; }
 th { border-bottom: 1px solid #888; white-space: nowrap; }
 .n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-.bar { display: inline-block; height: 0.7rem; background: #0072b2; }
+.bar { fill: #0072b2; }
 .yes { color: #00704f; font-weight: 600; } .no { color: #a33f00; }
 figure { margin: 1rem 0; } figure svg { max-width: 100%; height: auto; }
 p { max-width: 50rem; }
 """
 
 
-def page(report: Report) -> str:
-    """The whole page; it loads nothing from elsewhere."""
-    kernels = [_cells(kernel_cells(row), right=(3, 4, 5, 6)) for row in report.kernels]
+def page(
+    name: str,
+    totals: Sequence[str],
+    notes: Sequence[str],
+    kernels: Sequence[KernelRow],
+    sizes: Sequence[Size],
+    conditions: Sequence[Condition],
+) -> str:
+    """The whole page; it loads nothing from elsewhere.
+
+    Args:
+        name: The model's.
+        totals: The lines at its top.
+        notes: Sentences below the table of runtimes.
+        kernels, sizes, conditions: What the report found.
+    """
+    rows = [_cells(kernel_cells(row), right=(3, 4, 5, 6)) for row in kernels]
     verdicts = [
         [_cell(runtime), f'<td class="{faster}">{faster}</td>', _cell(why), _cell(paths)]
-        for runtime, faster, why, paths in verdict_cells(report.kernels)
+        for runtime, faster, why, paths in verdict_cells(list(kernels))
     ]
-    conditions = [
+    holding = [
         [
             f'<td class="{ {True: "yes", False: "no", None: ""}[c.holds] }">'
             f"{MARKS[c.holds].lower()}</td>",
             _cell(c.name),
             _cell(c.found),
         ]
-        for c in report.xnnpack
+        for c in conditions
     ]
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(report.name)}: sizes and sparsity</title><style>{STYLE}</style></head>",
-        f"<body><h1>{escape(report.name)}</h1>",
-        *(f"<div>{escape(line)}</div>" for line in report.totals()),
+        f"<title>{escape(name)}: sizes and sparsity</title><style>{STYLE}</style></head>",
+        f"<body><h1>{escape(name)}</h1>",
+        *(f"<div>{escape(line)}</div>" for line in totals),
         "<h2>Layers</h2>",
-        f"<figure>{picture(report.kernels)}</figure>" if report.kernels else "",
+        f"<figure>{picture(kernels)}</figure>" if kernels else "",
         "<h2>Sizes</h2>",
-        _table([*SIZE_HEAD, ""], list(_size_rows(report)), right=(1, 2)),
+        _table([*SIZE_HEAD, ""], list(_size_rows(sizes)), right=(1, 2)),
         f"<p>{escape(FLOOR)}</p>",
         "<h2>What can skip the zeros</h2>",
         _table(VERDICT_HEAD, verdicts),
-        *(f"<p>{escape(note)}</p>" for note in report.notes()),
+        *(f"<p>{escape(note)}</p>" for note in notes),
         "<h2>XNNPACK&rsquo;s conditions for sparse 1x1 convolutions</h2>",
-        _table(["holds", "condition", "found"], conditions),
+        _table(["holds", "condition", "found"], holding),
         "<h2>Kernels</h2>",
-        _table(KERNEL_HEAD, kernels, right=(3, 4, 5, 6)),
+        _table(KERNEL_HEAD, rows, right=(3, 4, 5, 6)),
         "</body></html>",
     ]
     return "\n".join(part for part in parts if part) + "\n"
 
 
-def _size_rows(report: Report) -> Iterable[list[str]]:
-    largest = max((s.share or 0.0 for s in report.sizes), default=1.0)
-    for size in report.sizes:
+def _size_rows(sizes: Sequence[Size]) -> Iterable[list[str]]:
+    largest = max((s.share or 0.0 for s in sizes), default=1.0)
+    for size in sizes:
         text, number, share = size_cells(size)
         if size.share is None:
             yield [_cell(text), _cell(number), f'<td colspan="2">{escape(share)}</td>']
         else:
-            bar = f'<span class="bar" style="width:{14 * size.share / largest:.2f}rem"></span>'
+            # An attribute, as pages that forbid styles within elements make all bars equally long.
+            bar = (
+                f'<svg class="bar" width="{BAR}" height="11" role="img" aria-label="{share}">'
+                f'<rect width="{BAR * size.share / largest:.1f}" height="11"/></svg>'
+            )
             yield [*_cells([text, number, share], right=(1, 2)), f"<td>{bar}</td>"]
 
 
@@ -120,8 +141,7 @@ def picture(rows: Sequence[KernelRow]) -> str:
         above, below = figure.subplots(2, 1, sharex=True)
         above.bar(places, [r.weights for r in rows], color="0.85", label="all weights")
         above.bar(places, [r.nonzero for r in rows], color=COLORS[0], label="not zero")
-        above.set_yscale("log")
-        above.set_ylim(bottom=1)
+        # Linear: on a logarithmic axis nine zeros of ten are a twentieth of the bar.
         above.set_ylabel("weights")
         above.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
         below.bar(places, [r.sparsity for r in rows], color=COLORS[0])

@@ -87,7 +87,7 @@ def encode(array: np.ndarray, *, mantissa_bytes: int = 3, alike: int | None = No
         if full:
             steps, mask = (Step(1, 1, 1),) * (alike or 0), np.ones(kept.size, bool)
         else:
-            steps, mask = _blocks(kept)
+            steps, mask = blocks_of(kept)
         gaps, places = _distances(mask)
         streams, gap = [gaps], gaps.dtype.itemsize
         elements = _elements(places, steps)
@@ -182,7 +182,7 @@ def _exponents(values: np.ndarray) -> tuple[np.ndarray, int, np.ndarray]:
     return found, digits, codes
 
 
-def _blocks(kept: np.ndarray) -> tuple[tuple[Step, ...], np.ndarray]:
+def blocks_of(kept: np.ndarray) -> tuple[tuple[Step, ...], np.ndarray]:
     """The blocks in which non-zeros come, such as 4 adjacent input channels, and which are kept."""
     found: list[tuple[int, int]] = []
     mask = kept

@@ -1,0 +1,113 @@
+"""Models of many kinds as LiteRT: they work, or an error says why and what to do."""
+
+from __future__ import annotations
+
+import logging
+
+import keras
+import numpy as np
+import pytest
+
+import tfshed
+from tfshed import export
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="holds on TensorFlow only"
+)
+L = keras.layers
+
+
+def stack(*layers, shape=(64,)):
+    return keras.Sequential([keras.Input(shape, name="x"), *layers])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_int8_of_weights_that_are_not_finite_is_an_error_not_a_crash(tmp_path, bad):
+    model = stack(L.Dense(64, name="hidden"), L.Dense(4))
+    kernel = model.layers[0].kernel.numpy()
+    kernel[3, 5] = bad
+    model.layers[0].kernel.assign(kernel)
+    with pytest.raises(ValueError, match=r"finite weights for values='int8'.*hidden/kernel"):
+        export.litert(model, tmp_path / "net.tflite", values="int8")
+    assert not any(tmp_path.iterdir())
+
+
+def image_net(first):
+    last = (L.Conv2D(32, 3), L.GlobalAveragePooling2D(), L.Dense(10))
+    return stack(first, L.ReLU(), *last, shape=(8, 8, 8))
+
+
+def transposed():
+    return image_net(L.Conv2DTranspose(32, 3))
+
+
+def separable():
+    return image_net(L.SeparableConv2D(32, 3))
+
+
+def grouped():
+    return image_net(L.Conv2D(32, 3, groups=4))
+
+
+def lookup():
+    words = keras.Input((4,), dtype="string", name="words")
+    numbers = L.StringLookup(vocabulary=[f"w{i}" for i in range(50)])(words)
+    x = L.Dense(64, activation="relu")(L.Flatten()(L.Embedding(51, 32)(numbers)))
+    return keras.Model(words, L.Dense(10)(x))
+
+
+@pytest.mark.parametrize("values", ["float16", "int8"])
+@pytest.mark.parametrize("make", [transposed, separable, grouped, lookup])
+def test_values_of_unusual_nets(tmp_path, make, values):
+    model = tfshed.sparsify(make(), 0.85, scope="layer")
+    found = export.litert(model, tmp_path / "net.tflite", values=values)
+    assert found.size <= found.dense_size and found.difference <= 0.2
+
+
+def test_what_is_stored_in_full_for_the_interpreters_is_said(tmp_path, caplog):
+    model = tfshed.sparsify(transposed(), 0.85, scope="layer")
+    with caplog.at_level(logging.WARNING, logger="tfshed"):
+        found = export.litert(model, tmp_path / "net.tflite", values="float16")
+    assert "TRANSPOSE_CONV in" in caplog.text and "are stored in full" in caplog.text
+    assert any("interpreters do not give" in row.reason for row in found.rows)
+
+
+@pytest.mark.parametrize("layer", [L.LSTM, L.GRU])
+def test_the_advice_for_recurrent_layers_works(tmp_path, layer, capfd):
+    model = stack(layer(8), L.Dense(4), shape=(12, 3))
+    with pytest.raises(RuntimeError, match="fixed batch") as error:
+        export.litert(model, tmp_path / "net.tflite")
+    text = str(error.value)
+    advice = text[text.index("input_signature=") : text.index("]", text.index("input_sig")) + 1]
+    assert advice == "input_signature=[keras.InputSpec(shape=(1, 12, 3), dtype='float32')]"
+    signature = eval(advice.partition("=")[2], {"keras": keras})
+    found = export.litert(model, tmp_path / "net.tflite", input_signature=signature)
+    assert found.difference < 1e-4
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
+def test_half_precision_is_named_with_what_to_do(tmp_path, policy):
+    model = stack(L.Dense(32, dtype=policy, name="half"), L.Dense(4, dtype="float32"))
+    with pytest.raises(ValueError, match=r"received 'half', which computes in .*set_weights"):
+        export.litert(model, tmp_path / "net.tflite")
+    again = stack(L.Dense(32, name="half"), L.Dense(4))
+    again.set_weights(model.get_weights())
+    assert export.litert(again, tmp_path / "net.tflite", values="float16").difference < 0.01
+
+
+@pytest.mark.filterwarnings("ignore:Layer InputLayer does not have")
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_quantized_models_are_named_with_what_to_do(tmp_path, mode):
+    model = stack(L.Dense(64, name="hidden"), L.Dense(32))
+    model.quantize(mode)
+    with pytest.raises(ValueError, match=rf"'hidden', quantized by model.quantize\('{mode}'\)"):
+        export.litert(model, tmp_path / "net.tflite", values="float16")
+
+
+def test_text_is_named_with_what_to_do(tmp_path, capfd):
+    split = L.TextVectorization(max_tokens=20, output_sequence_length=6)
+    split.adapt(["a b c d", "e f g"])
+    text = keras.Input((), dtype="string")
+    model = keras.Model(text, L.GlobalAveragePooling1D()(L.Embedding(20, 16)(split(text))))
+    with pytest.raises(RuntimeError, match=r"tf.StringLower.*behind TextVectorization"):
+        export.litert(model, tmp_path / "net.tflite")
