@@ -72,6 +72,22 @@ def frozen(path, x):
     return np.asarray(tf.nest.flatten(function(tf.constant(x)))[0])
 
 
+def constants_of_a_session(path, x):
+    """What TensorFlow 1's `freeze_graph` does."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        meta = tf.compat.v1.saved_model.load(session, ["serve"], str(path))
+        signature = meta.signature_def["serving_default"]
+        (given,), (wanted,) = signature.inputs.values(), signature.outputs.values()
+        convert = tf.compat.v1.graph_util.convert_variables_to_constants
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is of TensorFlow 1
+            frozen = convert(session, session.graph_def, [wanted.name.split(":")[0]])
+    assert not [node for node in frozen.node if node.op == "VarHandleOp"]
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        tf.import_graph_def(frozen, name="")
+        return session.run(wanted.name, {given.name: x})
+
+
 def litert(path, x):
     model = tf.lite.TFLiteConverter.from_saved_model(str(path)).convert()
     with warnings.catch_warnings():
@@ -170,6 +186,7 @@ LOADERS = {
         c_api,
         xla,
         frozen,
+        constants_of_a_session,
         litert,
     )
 }

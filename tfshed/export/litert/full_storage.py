@@ -39,22 +39,23 @@ def ways_to_store(sparse: bytes, dense: bytes) -> Iterator[tuple[bytes, str]]:
 def stored_in_full(sparse: bytes, dense: bytes, chosen: Callable[[Use], bool]) -> bytes:
     """The sparse file with the chosen weights stored in full; the dense file if they differ."""
     model, plain = parse(sparse), parse(dense)
-    full = {t.name: (t, data(plain, t)) for graph in plain.subgraphs for t in graph.tensors}
-    some = False
-    for use in uses(model):
-        if not (use.block and chosen(use)):
-            continue
-        same, content = full.get(use.tensor.name, (None, None))
-        if content is None or element(same) != element(use.tensor):
-            return dense
-        use.tensor.buffer = add_buffer(model, content)
+    found, full = uses(model), uses(plain)  # in the order in which both files run
+    wanted = [i for i, use in enumerate(found) if use.block and chosen(use)]
+    if not wanted:
+        return sparse
+    if [_signature(use) for use in found] != [_signature(use) for use in full]:
+        return dense
+    for i in wanted:
+        use = found[i]
+        use.tensor.buffer = add_buffer(model, data(plain, full[i].tensor))
         use.tensor.sparsity = None
         _skip_densify(model, use)
-        some = True
-    if not some:
-        return sparse
     drop_unused(model)
     return unparse(model)
+
+
+def _signature(use: Use) -> tuple[str, tuple[int, ...], str]:
+    return use.op, tuple(int(n) for n in use.tensor.shape), element(use.tensor).name
 
 
 def _is_of(name: str, use: Use) -> bool:

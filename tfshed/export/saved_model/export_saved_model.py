@@ -77,7 +77,7 @@ def saved_model(
         packed: "auto" (default) packs, and where a model cannot be packed or is smaller dense it
             writes that instead, and a warning says so with both sizes. True packs in any case.
             False writes a checkpoint with every weight in full, zeros and all, which some tools
-            need: OpenVINO, TensorFlow 1's `freeze_graph`, loading under `MirroredStrategy`.
+            need: OpenVINO, and loading under `MirroredStrategy`.
         values: how packed float32 kernels (two axes or more) keep their non-zeros: "float32",
             exact, or, smaller and rounded, "bfloat16", "float16" or "int8" (a scale for each
             channel of the last axis); with these three "auto" packs in any case. How far

@@ -150,7 +150,10 @@ def _only_calls(function: Any) -> str | None:
 
 
 def _drop_unreached(meta: Any) -> None:
-    """Drops nodes outside functions that no signature, initialiser or saver leads to."""
+    """Drops nodes outside functions that no signature, initialiser or saver leads to.
+
+    Those that read a variable stay.
+    """
     graph = meta.graph_def
     ends = [
         tensor.name
@@ -170,6 +173,9 @@ def _drop_unreached(meta: Any) -> None:
         if name not in reached:
             reached.add(name)
             todo += [node_of(i) for i in inputs.get(name, [])]
+    # Tools of TensorFlow 1 that turn variables into constants look these up by their names.
+    reads = [n for n in graph.node if n.op == "ReadVariableOp" and node_of(n.input[0]) in reached]
+    reached |= {node.name for node in reads}
     keep_only(graph.node, [node for node in graph.node if node.name in reached])
 
 
