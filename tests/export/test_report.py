@@ -78,8 +78,9 @@ def test_the_floor_is_what_counting_says(n, share):
 @on_tensorflow
 @pytest.mark.parametrize("granularity", [None, tfshed.Block(4, 1), tfshed.Filter()], ids=str)
 def test_no_file_is_smaller_than_the_floor(tmp_path, granularity):
-    model = keras.Sequential([keras.Input((8, 8, 8)), layers.Conv2D(128, 5), layers.Flatten()])
-    model = tfshed.sparsify(model, 0.8, granularity=granularity)
+    stack = [keras.Input((8, 8, 8)), layers.Conv2D(128, 5, name="conv"), layers.Flatten()]
+    model = keras.Sequential(stack)
+    model = tfshed.sparsify(model, 0.8, granularity=granularity, select="conv")
     formats = ["packed_saved_model", "deflated_keras", "gzip", "entropy_floor"]
     found = {size.format: size.size for size in export.report(model, formats=formats).sizes}
     packed = export.packing(export.saved_model(model, tmp_path / "model", packed=True))

@@ -211,7 +211,7 @@ def test_mixed_precision(tmp_path):
 @on_tensorflow
 def test_a_model_trained_on_two_replicas(tmp_path):
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-        model = tfshed.sparsify(small_model(), 0.9)
+        model = tfshed.sparsify(small_model(), 0.9, scope="layer")
         model.compile("sgd", "mse", jit_compile=False)
     before = [variable.value for variable in model.variables]
     assert all(isinstance(value, tf.distribute.DistributedValues) for value in before)
