@@ -9,7 +9,7 @@ prune this net, with controls.) Arms of the phase `prune`, after a colon: `momen
         --config.initial_weights=runs/digits
 
 Time: half a minute each, on two CPU cores.
-Expected: one run, seed 0: test accuracy .992 trained (357 images), .992 with 10 % of the weights.
+Expected: one run, seed 0: test accuracy 0.992 trained (357 images), 0.992 with 10 % of the weights.
 Source: the experiment of docs/quickstart.md.
 """
 
@@ -24,7 +24,7 @@ def get_config(arm: str = "momentum9"):
     config = recipe()
     config.data.name = "digits"
     config.model.name, config.model.preprocessing = "resnet8", "unit"
-    # An epoch has 15 steps: Keras' .99 would average over seven epochs.
+    # An epoch has 15 steps: Keras' 0.99 would average over seven epochs.
     config.model.options = {"bn_momentum": 0.9, "bn_epsilon": 1e-5}
     for phase in (config.train, config.prune):
         phase.batch_size, phase.weight_decay = 96, 1e-2

@@ -8,7 +8,7 @@ paper; elsewhere tfshed leaves these dense unless they are selected.
     ... --config.prune.momentum=0.99     where the paper saw a cascade, a mild one
 
 Time: not run here; 35 epochs of 10,009 steps.
-Expected (paper, section 4.2): the actual keep-ratio follows its target at momentum .9.
+Expected (paper, section 4.2): the actual keep-ratio follows its target at momentum 0.9.
 Source: Azarian & Porikli 2021 (arXiv 2103.10629), section 4.2.
 """
 

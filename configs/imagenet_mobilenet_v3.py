@@ -8,7 +8,7 @@ paper; elsewhere tfshed leaves these dense unless they are selected.
     ... --config.prune.momentum=0.99
 
 Time: not run here; 35 epochs of 10,009 steps.
-Expected (paper, section 4.2): no cascade, not even at momentum .99.
+Expected (paper, section 4.2): no cascade, not even at momentum 0.99.
 Source: Azarian & Porikli 2021 (arXiv 2103.10629), section 4.2.
 """
 

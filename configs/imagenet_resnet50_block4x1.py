@@ -7,8 +7,8 @@ which 0 to 4 weights would survive on their own). Momentum 0: --config.prune.mom
         --data_dir=~/tensorflow_datasets --strategy=mirrored
 
 Time: not run here; 35 epochs of 10,009 steps.
-Expected (paper, section 4.6 and figure 6): momentum .9 beats momentum 0 by 1.5 points of top-1,
-selective decay costs .9; 25 % of the weights in kept blocks are degenerate with the cascade, 60 %
+Expected (paper, section 4.6 and figure 6): momentum 0.9 beats momentum 0 by 1.5 points of top-1,
+selective decay costs 0.9; 25 % of the weights in kept blocks are degenerate with the cascade, 60 %
 without. Source: Azarian & Porikli 2021 (arXiv 2103.10629), sections 3.3 and 4.6.
 """
 

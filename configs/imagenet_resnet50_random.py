@@ -6,7 +6,7 @@ Arms, after a colon: `momentum9` (default), `momentum0`, `momentum9_decay` (weig
         --workdir=runs/random0 --data_dir=~/tensorflow_datasets --strategy=mirrored
 
 Time: not run here; 35 epochs of 10,009 steps.
-Expected (paper, section 4.3): momentum .9 beats momentum 0 by 11.7 points of top-1, more with
+Expected (paper, section 4.3): momentum 0.9 beats momentum 0 by 11.7 points of top-1, more with
 weight decay; it lags magnitude pruning by 3.7. Source: Azarian & Porikli 2021 (arXiv 2103.10629),
 sections 3.2 and 4.3.
 """

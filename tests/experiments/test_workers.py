@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -71,3 +72,26 @@ def test_a_killed_worker_ends_the_run_and_both_go_on(tmp_path):
     assert a.files == b.files
     for name in a.files:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_worker_stops_all_with_one_checkpoint(tmp_path):
+    run = tmp_path / "run"
+    workers = start(run, tmp_path)
+    try:
+        end = time.monotonic() + 300
+        while not any(run.glob("checkpoints/step-0000001*.npz")):
+            assert time.monotonic() < end and workers[0].poll() is None
+            time.sleep(0.05)
+        workers[1].send_signal(signal.SIGTERM)
+        assert [p.wait(150) for p in workers] == [128 + signal.SIGTERM] * 2
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    said = [(tmp_path / f"worker{i}.txt").read_text() for i in range(2)]
+    steps = [re.search(r"stopped by SIGTERM after step (\d+)", text)[1] for text in said]
+    assert steps[0] == steps[1] and (run / "checkpoints" / f"step-{int(steps[0]):08d}.npz").exists()
+    assert not (run / "run.lock").exists()
+    assert [p.wait(300) for p in start(run, tmp_path)] == [0, 0]
+    assert f"Going on from step {steps[0]} of 45" in (tmp_path / "worker0.txt").read_text()

@@ -48,7 +48,8 @@ class ReadingPlan:
         return tf.data.Dataset.range(first, self.epochs).flat_map(epoch)
 
     def complete(self, batches: tf.data.Dataset) -> tf.data.Dataset:
-        """The last stage: the number of batches is known and checked, and some are made ahead."""
+        """The data set, with the number of its batches known and checked; a few are prepared before
+        they are needed."""
         left = self.epochs * self.steps - self.start_step
         batches = batches.apply(tf.data.experimental.assert_cardinality(left))
         return batches.prefetch(tf.data.AUTOTUNE).with_options(options())

@@ -31,7 +31,7 @@ class FileSource:
     def train(self, plan: example_order.ReadingPlan) -> tf.data.Dataset:
         paths, labels = tf.constant(self._paths), tf.constant(self._labels, tf.int32)
 
-        def spread(key: Any, step: Any, ids: Any) -> tf.data.Dataset:
+        def numbered(key: Any, step: Any, ids: Any) -> tf.data.Dataset:
             where = example_order.positions(plan, step)
             return tf.data.Dataset.from_tensor_slices((tf.fill([plan.local], key), where, ids))
 
@@ -44,7 +44,7 @@ class FileSource:
             steps = example_order.shuffled_batches(
                 plan, example_order.subset(self._labels, plan.fraction)
             )
-            found = steps.flat_map(spread).map(example, tf.data.AUTOTUNE)
+            found = steps.flat_map(numbered).map(example, tf.data.AUTOTUNE)
             return plan.complete(found.batch(plan.local, drop_remainder=True))
 
     def evaluation(self, batch: int, shard: tuple[int, int], fraction: float) -> tf.data.Dataset:

@@ -126,7 +126,7 @@ class ImageData:
                 those of the epoch under way of TFRecords, read.
             augmentation: "none" (as in evaluation), "flip" (left to right, every other image),
                 "pad_crop_flip" (4 zeros on each side, then the size anywhere in it, and flip) or
-                "crop_flip" (a window of .08 to 1 of the area and a ratio of 3/4 to 4/3, resized,
+                "crop_flip" (a window of 0.08 to 1 of the area and a ratio of 3/4 to 4/3, resized,
                 and flip).
             fraction: of the training examples, in (0, 1]; always the same ones, evenly spread over
                 the classes. Of TFRecords the first ones of each file.
@@ -179,7 +179,7 @@ class ImageData:
         """The examples of a split, each once and in order; the last batch may be smaller.
 
         Images of one size are resized to `image_shape`, if that is another. Of images of varying
-        size the shorter side is resized to size / .875 and the centre cut out.
+        size the shorter side is resized to size / 0.875 and the centre cut out.
 
         Args:
             batch_size: examples in a batch of all workers together; a multiple of their number.

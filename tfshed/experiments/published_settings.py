@@ -15,11 +15,11 @@ CIFAR10_ARMS = ("lrw90", "ft90", "lrw50", "ft50", "lrw30", "ft30", "gradual", "g
 def imagenet_pruning(config: Any, momentum: float = 0.9) -> None:
     """Pruning on ImageNet as Azarian & Porikli 2021 did it (sections 3.1 and 3.2).
 
-    35 epochs in cycles of 7, batch 128, the target updated every 100 batches, keep-ratio .15 at the
-    end, 3-step learning rate (eq. 1), no weight decay, threshold from 1e-4. What the paper does not
-    say is read as: random-resized crop and flip, no label smoothing, SGD without Nesterov's step,
-    and the kernels of all convolutional and dense layers in the ratio, depthwise ones too (1.7 % of
-    the weights of MobileNetV3, 3.5 % of EfficientNet-B0's).
+    35 epochs in cycles of 7, batch 128, the target updated every 100 batches, keep-ratio 0.15 at
+    the end, 3-step learning rate (eq. 1), no weight decay, threshold from 1e-4. What the paper does
+    not say is read as: random-resized crop and flip, no label smoothing, SGD without Nesterov's
+    step, and the kernels of all convolutional and dense layers in the ratio, depthwise ones too
+    (1.7 % of the weights of MobileNetV3, 3.5 % of EfficientNet-B0's).
     """
     config.initial_weights = "imagenet"
     config.data.name, config.data.image_size = "imagenet2012", 224

@@ -52,7 +52,7 @@ def resnet(
             second pixel and pads the new channels with zeros, without parameters, as He et al.
             did on CIFAR-10.
         bn_momentum, bn_epsilon: of every BatchNorm, `0 <= momentum < 1` and `epsilon > 0`; the
-            defaults are Keras'. With few steps an epoch a momentum of .99 averages over several.
+            defaults are Keras'. With few steps an epoch a momentum of 0.99 averages over several.
 
     Returns:
         A functional `keras.Model` from `(batch, height, width, channels)` to

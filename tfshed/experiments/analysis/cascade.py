@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tfshed.experiments.analysis.outcome import Outcome, mean, spread
+from tfshed.experiments.analysis.outcome import Outcome, mean, mean_range
 
 # Smaller gaps are what some weights near the threshold make, cascade or not.
 GAP = 0.02
@@ -50,8 +50,8 @@ def describe(
 def _shedding(high: Sequence[Outcome], low: Sequence[Outcome]) -> str:
     a, b = [o.gap for o in high], [o.gap for o in low]
     text = (
-        f"Shedding: the actual keep-ratio fell up to {spread(a)} below its target with momentum "
-        f".9, up to {spread(b)} with momentum 0. "
+        f"Shedding: the actual keep-ratio fell up to {mean_range(a)} below its target with "
+        f"momentum .9, up to {mean_range(b)} with momentum 0. "
     )
     if max(a) < GAP and max(b) < GAP:
         return text + "Neither is shedding worth the name: rho followed r in both."
@@ -68,22 +68,23 @@ def _shedding(high: Sequence[Outcome], low: Sequence[Outcome]) -> str:
 def _below(high: Sequence[Outcome], low: Sequence[Outcome]) -> list[str]:
     """The pitfall that the paper names: too severe a cascade ends below the final target."""
     found = [
-        f"with momentum {name} at {spread([o.actual for o in runs])}"
+        f"with momentum {name} at {mean_range([o.actual for o in runs])}"
         for name, runs in ((".9", high), ("0", low))
         if min(o.actual / o.target for o in runs) < 0.95
     ]
     if not found:
         return []
-    asked = mean([o.target for o in high])
-    return [f"The net ended below its final target {asked:.3f}: {', '.join(found)}."]
+    target = mean([o.target for o in high])
+    return [f"The net ended below its final target {target:.3f}: {', '.join(found)}."]
 
 
 def _dip(high: Sequence[Outcome], low: Sequence[Outcome]) -> str:
     a, b = [o.dip for o in high], [o.dip for o in low]
     back = mean([o.final - o.lowest for o in high])
     text = (
-        f"Accuracy fell from {spread([o.before for o in high])} by {spread(a)} with momentum .9 "
-        f"(to {spread([o.lowest for o in high])}) and by {spread(b)} with momentum 0. "
+        f"Accuracy fell from {mean_range([o.before for o in high])} by {mean_range(a)} with "
+        f"momentum .9 (to {mean_range([o.lowest for o in high])}) and by "
+        f"{mean_range(b)} with momentum 0. "
     )
     if mean(a) < DIP:
         return text + "So there was no dip with momentum .9, where the paper has a deep one."
@@ -110,7 +111,7 @@ def _restart(high: Sequence[Outcome], control: Sequence[Outcome]) -> str:
 
 def _threshold(high: Sequence[Outcome], fixed: Sequence[Outcome]) -> str:
     a, f = [o.gap for o in high], [o.gap for o in fixed]
-    text = f"Control: with the threshold fixed at its first value the gap is {spread(f)}. "
+    text = f"Control: with the threshold fixed at its first value the gap is {mean_range(f)}. "
     if max(a) < GAP:
         return text + "Without a gap to begin with, that tells nothing."
     share = mean(f) / mean(a)

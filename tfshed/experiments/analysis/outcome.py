@@ -1,4 +1,4 @@
-"""Runs of pruning in numbers: how far the keep-ratio fell ahead, how far accuracy dipped."""
+"""Runs of pruning in numbers: how far the keep-ratio fell below its target, and accuracy."""
 
 from __future__ import annotations
 
@@ -122,18 +122,18 @@ def outcome_table(runs: Mapping[str, Sequence[Outcome]]) -> str:
             ("final", 3),
             ("sparsity", 3),
         ):
-            # What a control keeps, its own words say: nothing was asked and nothing was removed.
+            # A control has no target, and removes nothing: its text says what it would have kept.
             hidden = not pruned and field in ("target", "actual", "gap", "gap_epoch")
-            row.append("-" if hidden else spread([getattr(o, field) for o in found], places))
+            row.append("-" if hidden else mean_range([getattr(o, field) for o in found], places))
         rows.append([*row, f"{mean([o.seconds for o in found]):.0f} s"])
     head += ["zeros", "time"]
     return "\n".join(text_table(head, rows, right=range(1, len(head))))
 
 
-def spread(values: Sequence[float], places: int = 3) -> str:
+def mean_range(values: Sequence[float], places: int = 3) -> str:
     """A mean with half the range behind it where there are several.
 
-    >>> spread([0.5]), spread([0.5, 0.7], 2)
+    >>> mean_range([0.5]), mean_range([0.5, 0.7], 2)
     ('0.500', '0.60+-0.10')
     """
     text = f"{mean(values):.{places}f}"
