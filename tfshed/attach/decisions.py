@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -116,19 +117,45 @@ def pruned_kernels(decisions: Sequence[Decision]) -> list[Kernel]:
 
 
 def check_some(model: Any, decisions: Sequence[Decision]) -> None:
-    """Raises ValueError if nothing of a model is to be pruned, saying why."""
-    if not any(d.pruned for d in decisions):
-        left = "; ".join(f"{d.path}: {d.reason}" for d in decisions) or "the model has no kernels"
-        raise ValueError(f"model: expected a kernel to prune in {model.name}, found none: {left}")
+    """Says why, if nothing of a model is to be pruned.
+
+    Raises:
+        ValueError: rules or the granularity leave nothing.
+
+    Warns:
+        UserWarning: there are no kernels, or a policy leaves none; tfmot does nothing then.
+    """
+    if any(d.pruned for d in decisions):
+        return
+    if all(d.by_policy for d in decisions):
+        warn_nothing(model.name, decisions)
+        return
+    left = "; ".join(f"{d.path}: {d.reason}" for d in decisions)
+    raise ValueError(f"model: expected a kernel to prune in {model.name}, found none: {left}")
+
+
+def warn_declared(names: list[str], advice: str) -> None:
+    """Says that an earlier declaration counts, as it does with tfmot, and how to declare anew."""
+    warnings.warn(
+        f"to_prune: {names} was declared by prune_low_magnitude before, and that declaration still "
+        f"holds; the new one is ignored. {advice} to prune it in another way.",
+        stacklevel=5,
+    )
+
+
+def warn_nothing(name: str, decisions: Sequence[Decision]) -> None:
+    """Says that nothing of a layer or model is to be pruned, and why."""
+    left = "; ".join(f"{d.path}: {d.reason}" for d in decisions) or "it has no kernels"
+    warnings.warn(f"nothing of {name} is to be pruned: {left}", stacklevel=5)
 
 
 def check_trained(model: Any, decisions: Sequence[Decision]) -> None:
     """Raises ValueError if all that is to be pruned is frozen."""
     if not pruned_kernels(decisions):
         frozen = [d.path for d in decisions if d.pruned]
+        found = f"only frozen ones: {frozen}. Set layer.trainable = True." if frozen else "none"
         raise ValueError(
-            f"model: expected a trainable kernel to prune in {model.name}, found only frozen ones: "
-            f"{frozen}. Set layer.trainable = True."
+            f"model: expected a trainable kernel to prune in {model.name}, found {found}"
         )
 
 

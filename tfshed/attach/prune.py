@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from tfshed.attach.keras3.declare import declare
@@ -12,6 +13,7 @@ from tfshed.attach.which_keras import is_tf_keras
 from tfshed.core import criteria
 from tfshed.core.config import PruningConfig
 from tfshed.core.granularity import Granularity
+from tfshed.core.near_miss import near_miss
 from tfshed.core.schedules import ConstantSparsity
 from tfshed.core.schedules.check import check_schedule
 from tfshed.core.selective_decay import SelectiveWeightDecay
@@ -27,7 +29,7 @@ def prune_low_magnitude(
     *,
     scope: str | None = None,
     criterion: Any = "magnitude",
-    granularity: Granularity | None = None,
+    granularity: Granularity | str | None = None,
     threshold: float | None = None,
     grow_threshold: bool | None = None,
     shed_every: int = 1,
@@ -56,8 +58,10 @@ def prune_low_magnitude(
         sparsity_m_by_n: (m, n): m zeros in every n adjacent input channels.
         scope: "global" or "layer"; None: "layer" with the schedules that tfmot has, "global" with
             tfshed's own (their `default_scope`).
-        criterion: "magnitude" (default), "random" or a `tfshed.criteria.Criterion`.
-        granularity: `tfshed.Block`, `Filter`, `NxM`, `Balanced`; instead of block_size and
+        criterion: a registered name such as "magnitude" (default), "random" or "taylor", or a
+            `tfshed.criteria.Criterion`.
+        granularity: a text such as "4x1" (input x output channels of a block), "2:4" (kept of
+            every) or "filter", or an object of `tfshed.granularity`; instead of block_size and
             sparsity_m_by_n.
         threshold, grow_threshold, shed_every, monotone, weight_decay, collapse_guard: see
             `tfshed.PruningConfig`.
@@ -84,6 +88,7 @@ def prune_low_magnitude(
     >>> [layer.name for layer in tfshed.prune_low_magnitude(net, schedule).layers]
     ['prune_low_magnitude_hidden', 'relu']
     """
+    _check_names(kwargs)
     if pruning_schedule is None:
         pruning_schedule = ConstantSparsity(0.5, 0)
     config = PruningConfig(
@@ -105,3 +110,21 @@ def prune_low_magnitude(
 
         return prune.prune(to_prune, config, selection, **kwargs)
     return declare(to_prune, config, selection, **kwargs)
+
+
+# What a wrapper takes, as any Keras layer.
+_OF_A_LAYER = (
+    *("name", "trainable", "dtype", "autocast", "activity_regularizer", "dynamic"),
+    *("input_shape", "input_dim", "batch_input_shape", "batch_size"),
+)
+
+
+def _check_names(given: dict[str, Any]) -> None:
+    """Raises TypeError for arguments that nothing takes, naming what may have been meant."""
+    known = [*inspect.signature(prune_low_magnitude).parameters][:-1]
+    for name in given:
+        if name not in _OF_A_LAYER:
+            raise TypeError(
+                f"prune_low_magnitude got an unknown argument {name!r}."
+                + near_miss(name, [*known, *_OF_A_LAYER])
+            )

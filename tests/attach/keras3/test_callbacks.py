@@ -80,9 +80,14 @@ def test_the_callback_says_what_is_missing():
     plain = net()
     plain.compile("sgd", "mse")
     optimizer = plain.optimizer
-    with pytest.raises(ValueError, match="prune_low_magnitude.*declares nothing to prune"):
+    with pytest.warns(UserWarning, match="declares nothing to prune and is trained as it is"):
         fit(plain, tfshed.UpdatePruningStep())
     assert plain.optimizer is optimizer
+    # But zeros that such a training would fill are not lost with a warning only.
+    sparse = tfshed.sparsify(net(), 0.5)
+    sparse.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=r"hold zeros .*prune_low_magnitude.*KeepZeros\(\)"):
+        fit(sparse, tfshed.UpdatePruningStep())
     with pytest.raises(ValueError, match="compile"):
         fit(tfshed.prune_low_magnitude(net(), HALF), tfshed.UpdatePruningStep())
 

@@ -554,7 +554,17 @@ BAD = {
         "whole number >= 1, received 'a'",
     ),
     "guard": (lambda m: prune(m, HALF, collapse_guard="a"), ValueError, "fraction.*'a'"),
-    "unknown": (lambda m: prune(m, HALF, block=4), TypeError, r"unknown arguments \['block'\]"),
+    "unknown": (lambda m: prune(m, HALF, block=4), TypeError, "unknown argument 'block'"),
+    "misspelt": (
+        lambda m: prune(m, HALF, scop="global"),
+        TypeError,
+        r"unknown argument 'scop'. Did you mean 'scope'\?",
+    ),
+    "name of a model": (
+        lambda m: prune(m, HALF, name="mine"),
+        TypeError,
+        r"unknown arguments \['name'\]",
+    ),
     "strip": (lambda m: tfshed.strip_pruning(3), TypeError, "received builtins.int"),
     "strip layer": (lambda m: tfshed.strip_pruning(m.layers[0]), TypeError, "the layer Dense"),
 }

@@ -1,7 +1,8 @@
 """tfmot's guides on pruning, walked through with small data and one import changed.
 
 Of tensorflow/model-optimization, g3doc/guide/pruning: comprehensive_guide, pruning_with_keras,
-pruning_for_on_device_inference. Every call of tfmot's that they make is made, in their order.
+pruning_for_on_device_inference, pruning_with_sparsity_2_by_4. Every call of tfmot's that they make
+is made, in their order.
 """
 
 from __future__ import annotations
@@ -307,3 +308,41 @@ def test_pruning_for_on_device_inference(side, tmp_path):
     converter = tf.lite.TFLiteConverter.from_keras_model(stripped)
     converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
     assert converter.convert()
+
+
+@pytest.mark.filterwarnings("ignore:Do not pass an `input_shape`:UserWarning")
+def test_pruning_with_sparsity_2_by_4(side):
+    k, sparsity = SIDES[side]
+    layers, prune = k.layers, sparsity.prune_low_magnitude
+    half = {"pruning_schedule": sparsity.ConstantSparsity(0.5, begin_step=0, frequency=1)}
+    two_by_four = {**half, "sparsity_m_by_n": (2, 4)}
+    model = k.Sequential(
+        [
+            prune(
+                layers.Conv2D(4, 5, padding="same", input_shape=(8, 8, 1), name="sparsity_0_5"),
+                **half,
+            ),
+            layers.MaxPooling2D((2, 2), (2, 2), padding="same"),
+            prune(layers.Conv2D(8, 5, padding="same", name="structural"), **two_by_four),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.MaxPooling2D((2, 2), (2, 2), padding="same"),
+            layers.Flatten(),
+            prune(layers.Dense(16, activation="relu", name="structural_dense"), **two_by_four),
+            layers.Dropout(0.4),
+            layers.Dense(10),
+        ]
+    )
+    compiled(k, model)
+    model.summary(print_fn=lambda *_, **__: None)
+    x, y = images(8, 1)
+    callbacks = [sparsity.UpdatePruningStep()]
+    model.fit(x, y, batch_size=4, epochs=2, verbose=0, callbacks=callbacks, validation_split=0.5)
+    model.evaluate(x, y, verbose=0)
+
+    stripped = sparsity.strip_pruning(model)
+    for name in ("structural", "structural_dense"):
+        kernel = np.asarray(stripped.get_layer(name).get_weights()[0])
+        groups = np.moveaxis(kernel, -2, -1).reshape(-1, 4)
+        np.testing.assert_array_equal((groups == 0).sum(1), 2)
+    assert zeros(stripped.get_layer("sparsity_0_5").get_weights()[0]) == 0.5

@@ -10,7 +10,7 @@ import numpy as np
 
 from tfshed.attach.decisions import decide, pruned_kernels
 from tfshed.attach.group import PruningGroup
-from tfshed.attach.keras3.declarations import declaring
+from tfshed.attach.keras3.declarations import declares_some, declaring
 from tfshed.attach.keras3.optimizer import (
     PruningOptimizer,
     pruning_optimizer,
@@ -36,8 +36,12 @@ class UpdatePruningStep(keras.callbacks.Callback):
     twentieth below its final target, and when a kernel is empty.
 
     Raises:
-        ValueError: at the start of `fit`, if the model was not compiled or declares nothing that
-            can be pruned.
+        ValueError: at the start of `fit`, if the model was not compiled, if nothing that it
+            declares can be pruned, or if it declares nothing and holds zeros that training would
+            fill.
+
+    Warns:
+        UserWarning: the model declares nothing; it is trained as it is, as with tfmot.
 
     >>> import keras, numpy as np, tfshed
     >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
@@ -55,7 +59,9 @@ class UpdatePruningStep(keras.callbacks.Callback):
 
     def set_model(self, model: Any) -> None:
         super().set_model(model)
-        ensure_pruning(model)
+        compiled = getattr(model, "optimizer", None)
+        if compiled is None or pruning_optimizer(compiled) is not None or declares_some(model):
+            ensure_pruning(model)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         optimizer = pruning_optimizer(self.model.optimizer)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfshed.attach.decisions import pruned_kernels
 from tfshed.attach.declared import declaration_of, put_report
 from tfshed.attach.group import PruningGroup
 from tfshed.attach.keras3.private import layers_in
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
-from tfshed.attach.kernels import Kernel
+from tfshed.attach.kernels import Candidate, Kernel, candidates
+from tfshed.core.backend import to_numpy
 from tfshed.core.config import PruningConfig
+
+# A kernel with no larger a part of zeros than this was not pruned.
+FEW_ZEROS = 0.05
 
 
 def check_layer(to_prune: Any) -> None:
@@ -90,6 +96,37 @@ def declaring(model: Any) -> Iterator[Any]:
         for layer in layers_in(part):
             if isinstance(layer, PruneLowMagnitude) or declaration_of(layer) is not None:
                 yield layer
+
+
+def declares_some(model: Any) -> bool:
+    """Whether anything is declared in a model; if not, it warns.
+
+    Raises:
+        ValueError: nothing is declared, but kernels hold zeros as pruning leaves them, which
+            training would fill. So it is with a model that lost its declaration in a file.
+    """
+    if any(True for _ in declaring(model)):
+        return True
+    sparse = [c.kernel.path for c in candidates(model) if c.named_as_kernel and _looks_pruned(c)]
+    if sparse:
+        raise ValueError(
+            f"expected a model from tfshed.prune_low_magnitude(...), received {model.name}, which "
+            f"declares nothing to prune, and whose kernels hold zeros that training would fill: "
+            f"{', '.join(sparse[:5])}. Call prune_low_magnitude(model, schedule) again to prune it "
+            "on, or train it with tfshed.KeepZeros()."
+        )
+    warnings.warn(
+        f"{model.name} declares nothing to prune and is trained as it is; "
+        "tfshed.prune_low_magnitude(model, schedule) returns one that is pruned.",
+        stacklevel=5,
+    )
+    return False
+
+
+def _looks_pruned(candidate: Candidate) -> bool:
+    """Whether a kernel has zeros, more than chance makes, and is not zero as a whole."""
+    zero = float(np.mean(to_numpy(candidate.kernel.variable) == 0))
+    return FEW_ZEROS < zero < 1.0
 
 
 def groups_of(model: Any) -> list[PruningGroup]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 
-from tfshed.attach.decisions import Decision, check_finite, check_some, decide
+from tfshed.attach.decisions import (
+    Decision,
+    check_finite,
+    check_some,
+    decide,
+    warn_declared,
+    warn_nothing,
+)
 from tfshed.attach.declaration import Declaration
 from tfshed.attach.declared import put_report
 from tfshed.attach.keras3.cloning import can_clone, clone
@@ -47,7 +52,7 @@ def _wrap_layers(
     layers: list[Any], config: PruningConfig, selection: Selection, **kwargs: Any
 ) -> list[Any]:
     if all(isinstance(layer, PruneLowMagnitude) for layer in layers):
-        _tell_declared([layer.name for layer in layers], "Wrap its `layer`")
+        warn_declared([layer.name for layer in layers], "Wrap its `layer`")
         return layers
     decisions: list[Decision] = []
     for layer in layers:
@@ -68,7 +73,7 @@ def _wrap_layers(
     # this function for each layer of a model.
     unfit = [d for d in decisions if d.candidate.named_as_kernel and not d.by_policy]
     if unfit and all(layer is given for layer, given in zip(wrapped, layers)):
-        _tell_nothing(", ".join(layer.name for layer in layers), unfit)
+        warn_nothing(", ".join(layer.name for layer in layers), unfit)
     return wrapped
 
 
@@ -114,12 +119,12 @@ def _declare_model(model: Any, config: PruningConfig, selection: Selection) -> A
         selection.check_used([d.candidate for d in decisions])
     old = {id(c.kernel.variable) for layer in declared for c in candidates(layer)}
     if declared and (model in declared or (model.built and wanted <= old)):
-        _tell_declared([model.name], "Call strip_pruning(model) before")
+        warn_declared([model.name], "Call strip_pruning(model) before")
         return model
-    if model.built and not wanted:
-        if any(d.reason and not d.by_policy for d in decisions):
-            check_some(model, decisions)
-        _tell_nothing(model.name, decisions)
+    if model.built:
+        check_some(model, decisions)
+        if whole and not wanted:
+            return model
     check_finite(decisions)
     if selection.policy is not None:
         selection.policy.ensure_model_supports_pruning(model)
@@ -147,16 +152,3 @@ def _refuse_rules(layer: Any) -> None:
         f"{layer.name}, which is not built. Call build(input_shape) before, begin a model with "
         "keras.Input(shape), or leave select out."
     )
-
-
-def _tell_declared(names: list[str], advice: str) -> None:
-    warnings.warn(
-        f"to_prune: {names} was declared by prune_low_magnitude before, and that declaration still "
-        f"holds; the new one is ignored. {advice} to prune it in another way.",
-        stacklevel=5,
-    )
-
-
-def _tell_nothing(name: str, decisions: Sequence[Decision]) -> None:
-    left = "; ".join(f"{d.path}: {d.reason}" for d in decisions) or "it has no kernels"
-    warnings.warn(f"nothing of {name} is to be pruned: {left}", stacklevel=5)

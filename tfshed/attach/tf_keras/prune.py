@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tfshed.attach import notices
-from tfshed.attach.decisions import check_finite, check_some, decide
+from tfshed.attach.decisions import check_finite, check_some, decide, warn_declared
 from tfshed.attach.kernels import Candidate, candidates
 from tfshed.attach.rules import Selection
 from tfshed.attach.saved_kernels import saved_kernels
@@ -55,10 +55,8 @@ def _wrap_layers(
     layers: list[Any], config: PruningConfig, selection: Selection, **kwargs: Any
 ) -> list[Any]:
     if all(isinstance(layer, pruning_wrapper.PruneLowMagnitude) for layer in layers):
-        raise ValueError(
-            "to_prune: expected a layer that is not wrapped yet, received "
-            f"{[layer.name for layer in layers]}. Wrap its `layer` to prune it in another way."
-        )
+        warn_declared([layer.name for layer in layers], "Wrap its `layer`")
+        return layers
     seen: list[Candidate] = []
     wanted: set[int] = set()
     for layer in layers:
@@ -122,27 +120,29 @@ def _prune_model(model: Any, config: PruningConfig, selection: Selection) -> Any
             "prune_low_magnitude(layer, ...)."
         )
     if not model.built:
-        raise ValueError(
-            f"to_prune: expected a built model, received {model.name} without an input shape. "
-            "Give the first layer its input_shape, call model.build(input_shape), or wrap layers."
-        )
+        return _prune_unbuilt(model, config, selection)
     decisions = decide(model, config, selection)
     selection.check_used([d.candidate for d in decisions])
     check_some(model, decisions)
     check_finite(decisions)
     wanted = {id(d.kernel.variable) for d in decisions if d.pruned}
     old = {id(c.kernel.variable) for w in wrappers_of(model) for c in candidates(w)}
-    if wanted <= old:
-        raise ValueError(
-            "to_prune: expected a model with kernels that are not declared yet, received "
-            f"{model.name}. Call strip_pruning(model) before, to prune them in another way."
-        )
+    if wanted and wanted <= old:
+        warn_declared([model.name], "Call strip_pruning(model) before")
+        return model
     if selection.policy is not None:
         selection.policy.ensure_model_supports_pruning(model)
     pruned = clone(model, lambda layer: _wrap(layer, config, wanted))
     for d in decisions:
         if not d.pruned:
             logger.info("left alone: %s (%s): %s", d.path, d.layer, d.reason)
+    _bind_when_trained(pruned)
+    return pruned
+
+
+def _prune_unbuilt(model: Any, config: PruningConfig, selection: Selection) -> Any:
+    """A Sequential model that is not built: its layers are wrapped, as tfmot does it."""
+    pruned = tf_keras.Sequential(_wrap_layers(model.layers, config, selection), name=model.name)
     _bind_when_trained(pruned)
     return pruned
 
