@@ -38,7 +38,8 @@ def test_mixed_precision_does_not_round_the_float32_weights():
     assert array(model(x)).dtype == np.float32
     model.compile("sgd", "mse", run_eagerly=True)
     model.predict(x, verbose=0)
-    tfshed.PruningOptimizer("sgd", model).build(model.trainable_variables)
+    optimizer = tfshed.PruningOptimizer("sgd", model)
+    optimizer.build(model.trainable_variables)
     model(x, training=True)
     for now, then in zip(plain.get_weights(), before):
         np.testing.assert_array_equal(now, then)

@@ -95,3 +95,48 @@ def test_tfmots_attributes_of_a_wrapper():
     assert wrapper.prunable_weights == [layer.kernel]
     x, _ = data(8)
     assert wrapper(x).shape == (64, 4)
+
+
+# Where tfmot does nothing, so do we, and say it.
+
+
+class Forbids(tfshed.PruningPolicy):
+    def allow_pruning(self, layer):
+        return False
+
+
+def test_declaring_twice_keeps_the_first_declaration_and_says_so():
+    model = prune(net(), HALF)
+    other = tfshed.ConstantSparsity(0.9, 0)
+    with pytest.warns(UserWarning, match="was declared by prune_low_magnitude before"):
+        assert prune(model, other) is model
+    with pytest.warns(UserWarning, match="the new one is ignored. Wrap its `layer`"):
+        assert prune(model.layers[0], other) is model.layers[0]
+    assert model.layers[0].config.schedule is HALF
+
+
+def test_a_policy_that_leaves_nothing():
+    with pytest.warns(UserWarning, match="nothing of .* is to be pruned: .*policy Forbids"):
+        model = prune(net(), HALF, pruning_policy=Forbids())
+    assert not any(isinstance(layer, tfmot.PruneLowMagnitude) for layer in model.layers)
+
+
+def test_a_sequential_model_that_is_not_built():
+    model = prune(tf_keras.Sequential([L.Dense(8), L.ReLU(), L.Dense(3)]), HALF)
+    fit(model, epochs=1, run_eagerly=True)
+    kernels = [model.layers[i].layer.kernel.numpy() for i in (0, 2)]
+    assert [np.count_nonzero(k) / k.size for k in kernels] == [0.5, 0.5]
+    check_zeros(model)
+
+
+def test_files_with_bare_numbers_are_read():
+    layer = L.LSTM(4, name="lstm")
+    layer.build((None, 3, 8))
+    wrapper = prune(layer, HALF, select="recurrent_kernel")
+    config = wrapper.get_config()
+    (entry,) = config["kernels"]
+    assert (entry["number"], entry["shape"]) == (1, [4, 16])
+    for kernels in ([entry], [1]):
+        again = tfmot.PruneLowMagnitude.from_config({**config, "kernels": kernels})
+        again.build((None, 3, 8))
+        assert [k.path.split("/")[-1] for k in again.chosen_kernels()] == ["recurrent_kernel"]
