@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 import tfshed
-from tests.export.loaders import LOADERS, c_api, load, session
+from tests.export.loaders import LOADERS, c_api, called, load, session
 from tfshed import export
 
 on_tensorflow = pytest.mark.skipif(
@@ -73,6 +73,16 @@ def test_every_loader_opens_it_and_gives_the_bits_of_the_dense_one(exported, nam
     # Others compute in another order, or with other kernels.
     np.testing.assert_allclose(received, load(dense, images()), rtol=1e-4, atol=1e-4)
     assert len(np.unique(received)) == received.size
+
+
+def test_under_a_mirrored_strategy_only_the_dense_one_loads(exported):
+    packed, dense = exported
+    expected = load(dense, images())
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        loaded = tf.saved_model.load(dense)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="placeholder"):
+            tf.saved_model.load(packed)
+    np.testing.assert_allclose(called(loaded, images()), expected, rtol=1e-5)
 
 
 def test_is_as_small_as_its_entropy_lets_it(tmp_path):
