@@ -63,6 +63,14 @@ def while_loop(
     return tuple(ops.while_loop(condition, body, state))
 
 
+def _view(x: Any, dtype: str) -> Any:
+    """`ops.view` to a dtype of the same width; that of Keras 3.12 takes no scalars."""
+    x = ops.convert_to_tensor(x)
+    if len(x.shape):
+        return ops.view(x, dtype)
+    return ops.reshape(ops.view(ops.reshape(x, (1,)), dtype), ())
+
+
 def bits(x: Any) -> Any:
     """The bits of |x| as int32: they order like the numbers themselves, NaN above infinity.
 
@@ -70,12 +78,12 @@ def bits(x: Any) -> Any:
     zero inside a compiled step, and every comparison with NaN is false.
     """
     # The sign is cleared on the integer side, since `abs` of a denormal may come out as zero.
-    return ops.bitwise_and(ops.view(ops.cast(x, "float32"), "int32"), INT32_MAX)
+    return ops.bitwise_and(_view(ops.cast(x, "float32"), "int32"), INT32_MAX)
 
 
 def float_of(key: Any) -> Any:
     """The float32 number whose bits are `key`: the inverse of `bits`."""
-    return ops.view(key, "float32")
+    return _view(key, "float32")
 
 
 def signed_bits(x: Any) -> Any:
@@ -85,7 +93,7 @@ def signed_bits(x: Any) -> Any:
     >>> ops.convert_to_numpy(signed_bits(x)).argsort(kind="stable").tolist()
     [3, 2, 5, 1, 4, 0]
     """
-    raw = ops.view(ops.cast(x, "float32"), "int32")
+    raw = _view(ops.cast(x, "float32"), "int32")
     size = ops.bitwise_and(raw, INT32_MAX)
     # A NaN with a sign is a NaN like others, and -0 is 0.
     return ops.where(ops.logical_and(raw < 0, size <= INF_BITS), -size, size)

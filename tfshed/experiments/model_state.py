@@ -165,9 +165,13 @@ def _parts(model: Any, metrics: Sequence[Any]) -> dict[str, dict[str, Any]]:
     # The tracker of the loss is the first metric of a compiled model.
     running = [v for m in (*model.metrics[:1], *metrics) for v in m.variables]
     optimizer = [] if model.optimizer is None else model.optimizer.variables
+    # Counted for warnings only, and not in checkpoints from before they were: a part of their own.
+    events = [v for v in optimizer if v.path.endswith("/events")]
     weights = model.trainable_variables
     known = {id(v) for v in (*running, *model.metrics_variables, *optimizer, *weights)}
     others = [v for v in model.variables if id(v) not in known]
-    parts = {"weights": weights, "optimizer": optimizer, "others": others, "metrics": running}
+    kept = [v for v in optimizer if not v.path.endswith("/events")]
+    parts = {"weights": weights, "optimizer": kept, "others": others, "metrics": running}
+    parts["events"] = events
     # By place: names hold automatic ones, which count up within a process.
     return {p: {f"{p}/{i:04d}": v for i, v in enumerate(vs)} for p, vs in parts.items()}

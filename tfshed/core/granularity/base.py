@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from tfshed.core.backend import bits, cond
+from tfshed.core.backend import bits, cond, float_of
 from tfshed.core.counting import target_count
 from tfshed.core.registry import Registry
 from tfshed.core.selection import fold_signed, smallest
@@ -107,7 +107,7 @@ class Granularity:
     def magnitudes(self, weight: Any, axes: Axes) -> Any:
         """Returns how large each element is: float32 >= 0, of the mask's shape."""
         # The sign bit is cleared, since a compiled step's `abs` flushes denormal numbers to zero.
-        return ops.view(bits(weight), "float32")
+        return float_of(bits(weight))
 
     def magnitude_bits(self, weight: Any, axes: Axes) -> Any:
         """Returns the bits of `magnitudes` as int32, which order like the magnitudes."""
