@@ -142,6 +142,26 @@ KINDS = (
 
 
 @pytest.mark.backend
+def test_ties_with_float64_as_the_default():
+    keras.config.set_floatx("float64")
+    try:
+        check(eager, [np.array([[3, 1, 1], [1, 2, 1]], "int32")], [0], [2])
+    finally:
+        keras.config.set_floatx("float32")
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("n", [0, 1, 5, 6, 9])
+def test_folded_keys_have_the_same_smallest(n):
+    keys = np.array([-5, 3, -(2**31) + 1, 0, 7, -5, -1, -2, 2**31 - 1], "int32")
+    masks = [np.ones(9, bool)]
+    [folded] = selection.fold_signed([keys], masks, [0], ops.convert_to_tensor(np.int32([n])))
+    folded = ops.convert_to_numpy(folded)
+    want = np.argsort(keys, kind="stable")[:n]
+    assert (folded >= 0).all() and set(np.argsort(folded, kind="stable")[:n]) == set(want)
+
+
+@pytest.mark.backend
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_of_all_kinds(kind):
     parts = weights(kind, 40_000, np.random.default_rng(1))

@@ -76,10 +76,9 @@ def test_the_quantile_of_single_weights_over_the_scope(scope):
     parts = [np.concatenate([w.ravel() for w in weights])] * 2 if scope == "global" else weights
     for i, (w, new, part) in enumerate(zip(weights, found, parts)):
         gone = part.size - round(0.4 * part.size)
-        # Any number from the last magnitude that goes to the first that stays says the same.
-        above, first = np.sort(np.abs(part), axis=None)[gone - 1 : gone + 1]
+        above = np.sort(np.abs(part), axis=None)[gone - 1]  # the largest that goes
         found_above = to_numpy(group.decay_threshold)[0 if scope == "global" else i]
-        assert above <= found_above < first
+        assert found_above == above
         want = w - decay(w, above, TABLE, 0.1)
         kept = to_numpy(group.mask_of(i))
         np.testing.assert_allclose(new, np.where(kept, want, 0), rtol=1e-5)
@@ -99,6 +98,24 @@ def test_other_multipliers():
     )
     want = weights[0] - decay(weights[0], 0.7, table, 0.1, (2, 1))
     np.testing.assert_allclose(found[0], want, rtol=1e-5)
+
+
+@pytest.mark.backend
+def test_a_padded_last_block_is_not_thinned_out():
+    """Three weights of which all survive have lost none, and do not decay."""
+    weights = [np.full((7, 1), 2.0, "float32")]
+    weights[0][1] = 0.1
+    block = tfshed.Block(4, 1, pad=True)
+    found, _ = run(weights, tfshed.OneShot(0.0), block=block, rate=0.01, threshold=0.5)
+    np.testing.assert_allclose(found[0][:4], weights[0][:4] * 0.99, rtol=1e-6)
+    np.testing.assert_array_equal(found[0][4:], weights[0][4:])
+
+
+@pytest.mark.backend
+def test_a_fixed_threshold_holds_before_the_first_update():
+    weights = make((8, 6))
+    found, _ = run(weights, tfshed.OneShot(0.5, step=100), rate=0.1, threshold=0.7)
+    np.testing.assert_allclose(found[0], weights[0] - decay(weights[0], 0.7, TABLE, 0.1), rtol=1e-5)
 
 
 @pytest.mark.backend

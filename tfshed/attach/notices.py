@@ -52,11 +52,13 @@ def about_masks(group: Any) -> Iterator[tuple[str, str]]:
     """
     kept = [int(to_numpy(mask).sum()) for mask in group.masks]
     keep_ratio, final = sum(kept) / int(group.totals.sum()), group.config.final_sparsity
-    if final is not None and keep_ratio < BELOW_TARGET * (1.0 - final) and group.sheds:
+    # So many of every group may be fewer than the schedule asks for.
+    target = 1.0 if final is None else group.config.granularity.keep_ratio(1.0 - final)
+    if final is not None and keep_ratio < BELOW_TARGET * target and group.sheds:
         yield (
             "below",
             f"the net has shed itself below its final target: keep-ratio {keep_ratio:.4f}, target "
-            f"{1.0 - final:.4f}. A lower learning rate or momentum, or grow_threshold=False, sheds "
+            f"{target:.4f}. A lower learning rate or momentum, or grow_threshold=False, sheds "
             "less.",
         )
     for problem in group.problems():

@@ -10,7 +10,7 @@ from tfshed.attach.policies import PruningPolicy
 from tfshed.attach.rules import Selection
 from tfshed.attach.tfmot_arguments import granularity_of
 from tfshed.attach.which_keras import is_tf_keras
-from tfshed.core import criteria
+from tfshed.core import criteria, schedules
 from tfshed.core.config import PruningConfig
 from tfshed.core.granularity import Granularity
 from tfshed.core.near_miss import near_miss
@@ -50,7 +50,8 @@ def prune_low_magnitude(
             those that have something to prune inside a `PruneLowMagnitude`. A subclassed model: the
             same model comes back, marked. A layer, or a list of layers: wrapped. All of Keras 3, or
             all of tf_keras: these get the wrappers of `tfshed.tfmot`.
-        pruning_schedule: a `tfshed.PruningSchedule` or one of tfmot's. Default
+        pruning_schedule: a `tfshed.PruningSchedule` or one of tfmot's; or a dict of a registered
+            name and arguments, {"name": "one_shot", "final_sparsity": 0.8}. Default
             ConstantSparsity(0.5, 0).
         block_size: (input channels, output channels) of a block; default (1, 1).
         block_pooling_type: "AVG" (default) or "MAX", the score of such a block.
@@ -58,16 +59,16 @@ def prune_low_magnitude(
         sparsity_m_by_n: (m, n): m zeros in every n adjacent input channels.
         scope: "global" or "layer"; None: "layer" with the schedules that tfmot has, "global" with
             tfshed's own (their `default_scope`).
-        criterion: a registered name such as "magnitude" (default), "random" or "taylor", or a
+        criterion: a registered name: "magnitude" (default), "random", "taylor", "movement"; a dict
+            of a name and arguments, {"name": "taylor", "steps": 50}; or a
             `tfshed.criteria.Criterion`.
         granularity: a text such as "4x1" (input x output channels of a block), "2:4" (kept of
-            every) or "filter", or an object of `tfshed.granularity`; instead of block_size and
-            sparsity_m_by_n.
+            every), "filter" or "balanced16", or a `tfshed.granularity.Granularity`; instead of block_size and sparsity_m_by_n.
         threshold, grow_threshold, shed_every, monotone, weight_decay, collapse_guard: see
             `tfshed.PruningConfig`.
         select: which kernels; a regex, a callable or a list of rules, see
             `tfshed.Selection`.
-        seed: int, of the random criterion.
+        seed: int, for a criterion that takes a seed.
         **kwargs: with a single layer: arguments of the wrapper, such as `name`.
 
     Returns:
@@ -91,6 +92,7 @@ def prune_low_magnitude(
     _check_names(kwargs)
     if pruning_schedule is None:
         pruning_schedule = ConstantSparsity(0.5, 0)
+    pruning_schedule = schedules.get(pruning_schedule)
     config = PruningConfig(
         schedule=pruning_schedule,
         scope=scope,

@@ -103,7 +103,7 @@ def _sample(keys: Sequence[Any], scopes: Sequence[int]) -> tuple[Any, Any]:
 def threshold(
     keys: Sequence[Any], scopes: Sequence[int], n: Any, gone: Any = 0
 ) -> tuple[Any, Any, Any]:
-    """For each scope the limit at which to cut so that `n` of its keys go.
+    """For each scope the largest key at which `n` of its keys go.
 
     Args:
         keys: int32 tensors of any shapes, values >= -1.
@@ -181,10 +181,10 @@ def threshold(
         # To the middle of the gap behind the n-th key; somewhat beyond it while the other side is
         # open, so that both ends close in and bisection, if it comes to that, has little to do.
         # Clipped before the cast, since float32 cannot hold INT32_MAX itself.
-        ahead = ops.cast(n - counted, "float32")
-        beyond = ops.sign(ahead) * ops.sqrt(ops.abs(ahead))
-        ahead = ahead + ops.where(known, 0.5, beyond)
-        move = ops.clip(ahead / slope, -(2.0**30), 2.0**30)
+        missing = ops.cast(n - counted, "float32")
+        beyond = ops.sign(missing) * ops.sqrt(ops.abs(missing))
+        missing = missing + ops.where(known, 0.5, beyond)
+        move = ops.clip(missing / slope, -(2.0**30), 2.0**30)
         secant = guess + ops.cast(ops.round(move), "int32")
         inside = ops.logical_and(secant > lo, secant < hi)
         # `hi - lo` would overflow while both are at their ends.
@@ -247,9 +247,10 @@ def _first_ties(keys: Sequence[Any], scopes: Sequence[int], cut: Any, ties: Any)
         row = ops.argmax(ops.cast(partly, "int32"))
         rank = ops.cumsum(ops.cast(ops.take(tied, row, axis=0), "int32"))
         columns = ops.sum(ops.cast(rank <= ops.take(taken, row), "int32"))
-        whole = ops.where(taken > 0, rows.shape[-1], 0)
-        limit = ops.expand_dims(ops.where(partly, columns, whole), -1)
-        first = ops.logical_and(tied, ops.arange(rows.shape[-1], dtype="int32") < limit)
+        # Python numbers would take the width of floatx.
+        whole = ops.where(taken > 0, np.int32(rows.shape[-1]), np.int32(0))
+        taken_here = ops.expand_dims(ops.where(partly, ops.cast(columns, "int32"), whole), -1)
+        first = ops.logical_and(tied, ops.arange(rows.shape[-1], dtype="int32") < taken_here)
         chosen.append(ops.logical_or(k < cut[s], ops.reshape(first, k.shape)))
     return chosen
 

@@ -70,11 +70,13 @@ class UpdatePruningStep(keras.callbacks.Callback):
             totals = [m.shape for m in group.masks]
             rho = sum(kept) / sum(int(np.prod(s)) for s in totals)
             final = group.config.final_sparsity
-            if final is not None and rho < 0.95 * (1.0 - final) and group.sheds:
+            # So many of every group may be fewer than the schedule asks for.
+            target = 1.0 if final is None else group.config.granularity.keep_ratio(1.0 - final)
+            if final is not None and rho < 0.95 * target and group.sheds:
                 self._warn(
                     "below",
                     f"the net has shed itself below its final target: keep-ratio {rho:.4f}, target "
-                    f"{1.0 - final:.4f}. A lower learning rate or momentum, or "
+                    f"{target:.4f}. A lower learning rate or momentum, or "
                     "grow_threshold=False, sheds less.",
                 )
             for problem in group.problems():

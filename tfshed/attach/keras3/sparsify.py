@@ -28,7 +28,7 @@ def sparsify(
     *,
     scope: str = "global",
     criterion: Any = "magnitude",
-    granularity: Granularity | None = None,
+    granularity: Granularity | str | None = None,
     select: Any = None,
     seed: int = 0,
 ) -> Any:

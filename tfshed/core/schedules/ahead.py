@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from tfshed.core.arguments import check_int
 from tfshed.core.schedules import PruningSchedule
 
 
@@ -34,9 +35,8 @@ class Ahead(PruningSchedule):
     def __init__(self, schedule: Any, steps: int = 1) -> None:
         if not callable(schedule) or not hasattr(schedule, "get_config"):
             raise ValueError(f"schedule: expected a pruning schedule, received {schedule!r}")
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-            raise ValueError(f"steps: expected an int >= 0, received {steps!r}")
-        self.schedule, self.steps = schedule, steps
+        check_int("steps", steps, 0)
+        self.schedule, self.steps = schedule, int(steps)
         # An instance's: the scope is that of the schedule it runs ahead of.
         self.default_scope = getattr(schedule, "default_scope", "layer")  # type: ignore[misc]
 

@@ -8,7 +8,11 @@ from typing import Any, ClassVar
 import keras
 
 from tfshed.core.arguments import check_number, check_whole
+from tfshed.core.registry import Registry
 from tfshed.core.schedules.step import close, open_step
+
+SCHEDULES: Registry[type[PruningSchedule]] = Registry("pruning_schedule")
+register = SCHEDULES.register
 
 
 def unwrap(config: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:

@@ -8,13 +8,13 @@ from typing import Any
 import keras
 
 from tfshed.core.arguments import check_number, check_whole
+from tfshed.core.schedules.base import register
 from tfshed.core.schedules.ramp import Ramp
 from tfshed.core.schedules.step import Ops, open_step
 
-register = keras.saving.register_keras_serializable(package="tfshed")
 
-
-@register
+@register("exponential")
+@keras.saving.register_keras_serializable(package="tfshed")
 class ExponentialDecay(Ramp):
     """Exponential fall of the keep-ratio. Azarian & Porikli 2021 (arXiv 2103.10629), eq. 4.
 
@@ -27,7 +27,7 @@ class ExponentialDecay(Ramp):
         end_step: Last update, in steps, > begin_step.
         begin_step: First update, in steps.
         initial_sparsity: Sparsity up to `begin_step`, in [0, final_sparsity].
-        frequency: Steps between updates, or a float in (0, 1], a fraction of `steps_per_epoch`.
+        frequency: Steps between updates, or a float in (0, 1), a fraction of `steps_per_epoch`.
         snap_final: Whether the value from `end_step` on is exactly `final_sparsity`; if not, it
             keeps eq. 4's residue (1 - R_f) exp(-T / tau).
 
@@ -67,7 +67,8 @@ class ExponentialDecay(Ramp):
         return ops.real(elapsed)
 
 
-@register
+@register("cyclic")
+@keras.saving.register_keras_serializable(package="tfshed")
 class CyclicExponentialDecay(ExponentialDecay):
     """ExponentialDecay that moves only at the start, the gate, of each cycle of epochs.
 

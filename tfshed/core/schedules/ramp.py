@@ -11,12 +11,19 @@ from tfshed.core.schedules.step import Ops, close, open_step
 
 
 def frequency_in_steps(value: Any, steps_per_epoch: Any) -> int:
+    """The steps between two updates: a whole number of steps, or a fraction of an epoch."""
     number = check_number("frequency", value)
+    if number == 1 and not isinstance(number, int):
+        raise ValueError(
+            "expected frequency to be an integer >= 1 (steps) or a float in (0, 1) (fraction of an "
+            f"epoch), received {value!r}, which could be either: write 1 for every step, or "
+            "steps_per_epoch for every epoch"
+        )
     if isinstance(number, int) or number > 1:
         return check_whole("frequency", number, 1)
     if number <= 0:
         raise ValueError(
-            "expected frequency to be an integer >= 1 (steps) or a float in (0, 1] (fraction of an "
+            "expected frequency to be an integer >= 1 (steps) or a float in (0, 1) (fraction of an "
             f"epoch), received {value!r}"
         )
     if steps_per_epoch is None:

@@ -8,13 +8,13 @@ from typing import Any
 import keras
 
 from tfshed.core.arguments import check_number, check_whole
+from tfshed.core.schedules.base import register
 from tfshed.core.schedules.ramp import Ramp
 from tfshed.core.schedules.step import Ops
 
-register = keras.saving.register_keras_serializable(package="tfshed")
 
-
-@register
+@register("constant")
+@keras.saving.register_keras_serializable(package="tfshed")
 class ConstantSparsity(Ramp):
     """The same sparsity from `begin_step` on: s = target_sparsity. tfmot's class.
 
@@ -22,7 +22,7 @@ class ConstantSparsity(Ramp):
         target_sparsity: Sparsity in [0, 1); also kept as `final_sparsity`.
         begin_step: First update, in steps. Before it the sparsity is 0.
         end_step: Last update, in steps; -1 is for ever.
-        frequency: Steps between updates, or a float in (0, 1], a fraction of `steps_per_epoch`.
+        frequency: Steps between updates, or a float in (0, 1), a fraction of `steps_per_epoch`.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -53,7 +53,8 @@ class ConstantSparsity(Ramp):
         return self.final_sparsity
 
 
-@register
+@register("polynomial")
+@keras.saving.register_keras_serializable(package="tfshed")
 class PolynomialDecay(Ramp):
     """Polynomial rise of the sparsity, cubic by default. tfmot's class, Zhu & Gupta 2017, eq. 1.
 
@@ -68,7 +69,7 @@ class PolynomialDecay(Ramp):
         begin_step: First update, in steps.
         end_step: Last update, in steps, >= begin_step.
         power: Exponent, > 0.
-        frequency: Steps between updates, or a float in (0, 1], a fraction of `steps_per_epoch`.
+        frequency: Steps between updates, or a float in (0, 1), a fraction of `steps_per_epoch`.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -100,7 +101,8 @@ class PolynomialDecay(Ramp):
         return self._left(self._linear(ops, elapsed) ** self.power)
 
 
-@register
+@register("linear")
+@keras.saving.register_keras_serializable(package="tfshed")
 class LinearDecay(Ramp):
     """Linear fall of the keep-ratio. Azarian & Porikli 2021 (arXiv 2103.10629), eq. 3.
 
@@ -112,7 +114,7 @@ class LinearDecay(Ramp):
         end_step: Last update, in steps, >= begin_step.
         begin_step: First update, in steps.
         initial_sparsity: Sparsity up to `begin_step`, in [0, final_sparsity].
-        frequency: Steps between updates, or a float in (0, 1], a fraction of `steps_per_epoch`.
+        frequency: Steps between updates, or a float in (0, 1), a fraction of `steps_per_epoch`.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -140,7 +142,8 @@ class LinearDecay(Ramp):
         return self._left(self._linear(ops, elapsed))
 
 
-@register
+@register("one_shot")
+@keras.saving.register_keras_serializable(package="tfshed")
 class OneShot(Ramp):
     """All of the pruning in one update, at `step`: s = 0 before it, final_sparsity from it on.
 
@@ -166,7 +169,8 @@ class OneShot(Ramp):
         return self.begin_step
 
 
-@register
+@register("iterative")
+@keras.saving.register_keras_serializable(package="tfshed")
 class Iterative(Ramp):
     """Rounds of pruning and retraining. Renda et al. 2020 (arXiv 2003.02389).
 
