@@ -34,6 +34,7 @@ def group(masks, schedule, target=1.0, step=0, **options):
         sheds=config.threshold > 0,
         target=np.float32(target),
         step=np.int32(step),
+        problems=lambda: [],
     )
 
 
@@ -76,3 +77,11 @@ def test_the_end_of_training_before_the_end_of_the_schedule(schedule, target, op
         assert found is not None
         with pytest.warns(UserWarning, match=words):
             notices.WarnOnce()("schedule", found)
+
+
+def test_what_went_wrong_in_steps_is_told_and_a_pattern_is_its_own_target():
+    """A group of one in four keeps less than the schedule's half, and has not shed."""
+    quarter = group([np.arange(8) % 4 == 0], tfshed.OneShot(0.5), granularity="1:4")
+    assert list(notices.about_masks(quarter)) == []
+    quarter.problems = lambda: ["shedding was held back"]
+    assert list(notices.about_masks(quarter)) == [("shedding was held back",) * 2]

@@ -63,7 +63,8 @@ def prune_low_magnitude(
             of a name and arguments, {"name": "taylor", "steps": 50}; or a
             `tfshed.criteria.Criterion`.
         granularity: a text such as "4x1" (input x output channels of a block), "2:4" (kept of
-            every), "filter" or "balanced16", or a `tfshed.granularity.Granularity`; instead of block_size and sparsity_m_by_n.
+            every), "filter" or "balanced16", or a `tfshed.granularity.Granularity`; instead of
+            block_size and sparsity_m_by_n.
         threshold, grow_threshold, shed_every, monotone, weight_decay, collapse_guard: see
             `tfshed.PruningConfig`.
         select: which kernels; a regex, a callable or a list of rules, see
