@@ -34,7 +34,7 @@ def group(masks, schedule, target=1.0, step=0, **options):
         sheds=config.threshold > 0,
         target=np.float32(target),
         step=np.int32(step),
-        problems=lambda: [],
+        problems=list,
     )
 
 
