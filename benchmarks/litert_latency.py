@@ -40,6 +40,7 @@ def pointwise():
         x = keras.layers.DepthwiseConv2D(3, padding="same", activation="relu")(x)
     x = keras.layers.Conv2D(256, 1, activation="relu")(x)
     x = keras.layers.GlobalAveragePooling2D(keepdims=True)(x)
+    # XNNPACK loads this because export.litert puts a RESHAPE before the last convolution.
     net = keras.Model(inputs, keras.layers.Conv2D(10, 1)(x))
     policy = tfshed.PruneForLatencyOnXNNPack()
     policy.ensure_model_supports_pruning(net)

@@ -8,6 +8,7 @@ import pytest
 
 import tfshed
 from tfshed import export
+from tfshed.export.litert import flatbuffer, interpreter
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="holds on TensorFlow only"
@@ -111,3 +112,41 @@ def test_text_is_named_with_what_to_do(tmp_path, capfd):
     model = keras.Model(text, L.GlobalAveragePooling1D()(L.Embedding(20, 16)(split(text))))
     with pytest.raises(RuntimeError, match=r"tf.StringLower.*behind TextVectorization"):
         export.litert(model, tmp_path / "net.tflite")
+
+
+def pooled(batch):
+    """The end that `PruneForLatencyOnXNNPack` lets be: a 1x1 convolution behind the pooling."""
+    inputs = keras.Input((8, 8, 3))
+    x = L.Conv2D(16, 3, strides=2, activation="relu")(L.ZeroPadding2D(1)(inputs))
+    x = L.Conv2D(32, 1, activation="relu", name="body")(x)
+    x = L.GlobalAveragePooling2D(keepdims=True)(x)
+    model = keras.Model(inputs, L.Conv2D(10, 1, name="head")(x))
+    signature = [keras.InputSpec(shape=(batch, 8, 8, 3), dtype="float32")]
+    return tfshed.sparsify(model, 0.85, select="body|head", scope="layer"), signature
+
+
+@pytest.mark.parametrize("values", ["float32", "float16"])
+@pytest.mark.parametrize("batch", [1, None])
+def test_xnnpacks_sparse_part_ends_at_the_pooling(tmp_path, batch, values):
+    model, signature = pooled(batch)
+    path = tmp_path / "net.tflite"
+    found = export.litert(model, path, values=values, input_signature=signature)
+    file = flatbuffer.parse(path.read_bytes())
+    (graph,) = file.subgraphs
+    kinds = [flatbuffer.kind(file, operator) for operator in graph.operators]
+    end = [name for name in kinds[kinds.index("MEAN") :] if name not in flatbuffer.UNPACKING]
+    assert end[:3] == ["MEAN", "RESHAPE", "CONV_2D"]
+    assert found.difference < 1e-3
+    # The next batch has another size than the one that was compared.
+    if batch is None:
+        x = np.random.default_rng(0).standard_normal((5, 8, 8, 3)).astype("float32")
+        received = interpreter.interpreter(path.read_bytes())
+        received = received.get_signature_runner("serving_default")(input_0=x)["output_0"]
+        np.testing.assert_allclose(received, model(x), rtol=0.01, atol=0.01)
+
+
+def test_the_report_knows_that_the_head_runs_dense():
+    model, _ = pooled(None)
+    head = next(row for row in export.report(model, formats=()).kernels if "head" in row.path)
+    (verdict,) = (v for v in head.runtimes if "XNNPACK" in v.runtime)
+    assert not verdict.faster and "behind the global pooling" in verdict.reason

@@ -23,7 +23,9 @@ class PruneForLatencyOnXNNPack(PruningPolicy):
 
     Each input must lead to a 3x3 convolution of stride 2 over 3 channels, valid, after a
     `ZeroPadding2D(1)`; each output must come from a `GlobalAveragePooling2D`; and between them
-    there may be only what XNNPACK runs in that mode. Elsen et al. 2019, "Fast Sparse ConvNets"
+    there may be only what XNNPACK runs in that mode. What is behind the pooling runs dense; a 1x1
+    convolution there keeps XNNPACK from loading the file unless a RESHAPE stands between the two,
+    as `tfshed.export.litert` writes it. Elsen et al. 2019, "Fast Sparse ConvNets"
     (arXiv 1911.09723).
 
     Raises:

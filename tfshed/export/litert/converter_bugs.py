@@ -68,12 +68,12 @@ def _versions(model: Any) -> bool:
         in_blocks = bool(use.block and not use.unpacking)
         if use.op == "FULLY_CONNECTED" and in_blocks != (code.version == SPARSE_VERSION):
             version = SPARSE_VERSION if in_blocks else DENSE_VERSION
-            use.operator.opcodeIndex = _code(model, use.op, version)
+            use.operator.opcodeIndex = code_of(model, use.op, version)
             changed = True
     return changed
 
 
-def _code(model: Any, name: str, version: int) -> int:
+def code_of(model: Any, name: str, version: int) -> int:
     """The index of an operator's code, which is added if there is none of this version."""
     from tensorflow.lite.python.schema_py_generated import BuiltinOperator, OperatorCodeT
 
@@ -148,7 +148,7 @@ def _operator(model: Any, graph: Any, before: Any, name: str, source: int, resul
 
     new = OperatorT()
     # DEQUANTIZE of int8 by channel has version 5; DENSIFY has one version only.
-    new.opcodeIndex = _code(model, name, 5 if name == "DEQUANTIZE" else 1)
+    new.opcodeIndex = code_of(model, name, 5 if name == "DEQUANTIZE" else 1)
     new.inputs, new.outputs = np.array([source], np.int32), np.array([result], np.int32)
     # Not `list.index`, which asks each operator whether it equals the other.
     place = next(i for i, operator in enumerate(graph.operators) if operator is before)

@@ -17,6 +17,7 @@ from tfshed.export.litert.converter_bugs import mend_file
 from tfshed.export.litert.flatbuffer import parse, uses
 from tfshed.export.litert.full_storage import ways_to_store
 from tfshed.export.litert.layer_table import LiteRTReport, rows
+from tfshed.export.litert.pooled_convolutions import end_sparse_part_at_pooling
 from tfshed.export.model_and_path import check_model, local_path, quiet
 from tfshed.export.saved_model.replicas import one_replica
 from tfshed.export.serving import serving_object
@@ -65,6 +66,9 @@ def litert(
       times as long: `sparse=False` where speed matters more than bytes.
     * "int8" with `representative_data`: activations are int8 with fixed scales too; inputs and
       outputs of the file stay float32.
+
+    A 1x1 convolution right behind a global pooling would keep XNNPACK from loading the file where
+    it has sparse kernels: there is a RESHAPE between the two.
 
     What TensorFlow's converter writes for sparse weights next to dense or quantised ones is in four
     cases slow, wrong or refused by interpreters; this is put right in the file.
@@ -173,7 +177,9 @@ def _first_right(
     """
     wrong: RuntimeError | None = None
     for written, in_full in ways:
-        content = dense if written is dense else mend_file(written)
+        content = dense
+        if written is not dense:
+            content = end_sparse_part_at_pooling(mend_file(written))
         stored = [use for use in uses(parse(content)) if use.block]
         # Where no kernel skips zeros, sparse storage is for its bytes only.
         faster = any(not use.unpacking for use in stored)

@@ -89,7 +89,8 @@ def report(
     found = kernel_rows.rows(model)
     conditions = xnnpack_conditions(model, found)
     rows = [
-        dataclasses.replace(row, runtimes=verdicts(row, layer, conditions)) for row, layer in found
+        dataclasses.replace(row, runtimes=verdicts(row, layer, conditions, model))
+        for row, layer in found
     ]
     result = Report(
         model.name,

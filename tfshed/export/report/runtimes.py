@@ -10,6 +10,7 @@ from typing import Any
 
 from keras import layers as L
 
+from tfshed.attach.keras3.private import graph_of, is_functional, nodes_of
 from tfshed.attach.latency import PruneForLatencyOnXNNPack
 from tfshed.export.report.kernel_rows import KernelRow, Verdict
 
@@ -42,7 +43,8 @@ def xnnpack_conditions(model: Any, rows: Sequence[tuple[KernelRow, Any]]) -> lis
     There `xnn_subgraph_rewrite_for_nchw` puts a part of the graph in NCHW layout and runs its 1x1
     convolutions sparse (Elsen et al. 2019, "Fast Sparse ConvNets", arXiv 1911.09723).
     """
-    pointwise = [row for row, layer in rows if _is_pointwise(layer)]
+    behind = _behind_pooling(model)
+    pointwise = [row for row, x in rows if _is_pointwise(x) and id(x) not in behind]
     weights = sum(row.weights for row in pointwise)
     zeros = sum(row.weights - row.nonzero for row in pointwise) / max(weights, 1)
     try:
@@ -82,10 +84,15 @@ def xnnpack_conditions(model: Any, rows: Sequence[tuple[KernelRow, Any]]) -> lis
     ]
 
 
-def verdicts(row: KernelRow, layer: Any, conditions: Sequence[Condition]) -> tuple[Verdict, ...]:
+def verdicts(
+    row: KernelRow, layer: Any, conditions: Sequence[Condition], model: Any
+) -> tuple[Verdict, ...]:
     """What can skip the zeros of one kernel."""
     found = [_blocks(row, layer)]
-    if _is_pointwise(layer):
+    if id(layer) in _behind_pooling(model):
+        reason = "behind the global pooling, where XNNPACK's sparse part ends"
+        found.append(Verdict(XNNPACK, False, reason))
+    elif _is_pointwise(layer):
         failing = [c for c in conditions if c.holds is False]
         reason = "; ".join(f"not: {c.name} ({c.found})" for c in failing)
         fits = "on ARM, WebAssembly and RISC-V; x86 only without AVX"
@@ -96,6 +103,21 @@ def verdicts(row: KernelRow, layer: Any, conditions: Sequence[Condition]) -> tup
         reason = f"{row.dead} output channels are zero; export.shrink removes those it can"
         found.append(Verdict(SHRINK, True, reason))
     return tuple(found)
+
+
+def _behind_pooling(model: Any) -> set[int]:
+    """The ids of the convolutions whose input is a global pooling's output."""
+    graph = graph_of(model)
+    if not is_functional(graph):
+        return set()
+    pooled: set[int] = set()
+    found: set[int] = set()
+    for node in nodes_of(graph):
+        if isinstance(node.operation, L.GlobalAveragePooling2D):
+            pooled |= {id(tensor) for tensor in node.output_tensors}
+        elif isinstance(node.operation, L.Conv2D) and id(node.input_tensors[0]) in pooled:
+            found.add(id(node.operation))
+    return found
 
 
 def _blocks(row: KernelRow, layer: Any) -> Verdict:

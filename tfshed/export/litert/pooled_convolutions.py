@@ -1,0 +1,68 @@
+"""Puts a RESHAPE between a global pooling and the 1x1 convolution behind it, in sparse files.
+
+XNNPACK runs a part of a net sparse, from its first convolution to its global pooling, where more
+than two thirds of the 1x1 convolutions' weights are zero. A 1x1 convolution right behind the
+pooling is taken for one of that part, and then XNNPACK cannot prepare the file: interpreters with
+sparse kernels (ARM, WebAssembly) do not load it. A reshaping to the same shape ends the part. The
+Reshape layer of Keras does not do: the converter makes one operator of it and the pooling.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from tfshed.export.litert.converter_bugs import add_buffer, code_of
+from tfshed.export.litert.flatbuffer import kind, parse, unparse, uses
+
+
+def end_sparse_part_at_pooling(content: bytes) -> bytes:
+    """Returns the file with a RESHAPE before each 1x1 convolution that follows a MEAN.
+
+    Files without sparse weights come back as they are.
+    """
+    model = parse(content)
+    if not any(use.block for use in uses(model)):
+        return content
+    changed = False
+    for graph in model.subgraphs:
+        pooled = {int(o) for op in graph.operators if kind(model, op) == "MEAN" for o in op.outputs}
+        for operator in list(graph.operators):
+            if kind(model, operator) == "CONV_2D" and int(operator.inputs[0]) in pooled:
+                _reshape_before(model, graph, operator)
+                changed = True
+    return unparse(model) if changed else content
+
+
+def _reshape_before(model: Any, graph: Any, operator: Any) -> None:
+    from tensorflow.lite.python.schema_py_generated import (
+        BuiltinOptions,
+        OperatorT,
+        ReshapeOptionsT,
+        TensorType,
+    )
+
+    source = int(operator.inputs[0])
+    before = graph.tensors[source]
+    # The batch may be open; the other sizes of a pooled tensor are known.
+    sizes = np.array([-1, *[int(n) for n in before.shape[1:]]], np.int32)
+    shape = copy.copy(before)
+    shape.name, shape.type = before.name + b"_shape", TensorType.INT32
+    shape.shape, shape.shapeSignature = np.array([len(sizes)], np.int32), None
+    shape.buffer, shape.quantization = add_buffer(model, sizes.view(np.uint8)), None
+    result = copy.copy(before)
+    result.name, result.buffer = before.name + b"_pooled", add_buffer(model, None)
+    graph.tensors += [shape, result]
+    new = OperatorT()
+    new.opcodeIndex = code_of(model, "RESHAPE", 1)
+    new.inputs = np.array([source, len(graph.tensors) - 2], np.int32)
+    new.outputs = np.array([len(graph.tensors) - 1], np.int32)
+    new.builtinOptionsType, new.builtinOptions = BuiltinOptions.ReshapeOptions, ReshapeOptionsT()
+    new.builtinOptions.newShape = sizes
+    place = next(i for i, each in enumerate(graph.operators) if each is operator)
+    graph.operators.insert(place, new)
+    inputs = np.array(operator.inputs, np.int32)
+    inputs[0] = len(graph.tensors) - 1
+    operator.inputs = inputs
