@@ -85,9 +85,9 @@ def keep_ratio_plot(
         style = {"color": color, "marker": marker, "markersize": 3}
         keep.step(x, actual, where="post", label=name or "actual ρ", linewidth=1.8, **style)
         if single:
-            _, asked = _series([r for r in rows if r.get("actual") is not None], "target", scale)
+            _, target = _series([r for r in rows if r.get("actual") is not None], "target", scale)
             shade: dict[str, Any] = {"color": color, "alpha": 0.18, "linewidth": 0}
-            keep.fill_between(x, actual, asked, step="post", label="gap r − ρ (shed)", **shade)
+            keep.fill_between(x, actual, target, step="post", label="gap r − ρ (shed)", **shade)
         if below is not None and metric is not None:
             color = COLORS[1] if single else color
             x, y = _series(rows, metric, scale)

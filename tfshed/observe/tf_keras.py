@@ -63,7 +63,7 @@ class KeepRatio(keep_ratio.KeepRatio, tf_keras.callbacks.Callback):
 
 
 class _Rate:
-    """The optimizer, of which only the learning rate is asked."""
+    """Hands out the learning rate of an optimizer, as `KeepRatio` reads it."""
 
     def __init__(self, hook: Hook):
         self._optimizer = hook.optimizers[0]
