@@ -1,6 +1,6 @@
 """Arrays to short bytes: where the numbers are, their exponents, and the rest of their bits.
 
-What is coded is read back by `_decoding`, with TensorFlow's own operations only. A sparse array is
+The module `decoding` reads it back, with TensorFlow's own operations only. A sparse array is
 the distances between its non-zeros (or blocks of them) and their values; a float32 value is its
 exponent, its sign with the upper mantissa, and the lower mantissa. Each of these is a zlib stream
 of its own: distances and exponents come close to their entropy by Huffman's code, the rest is
@@ -144,7 +144,7 @@ def _deflate(raw: bytes, level: int, strategy: int) -> bytes:
 
 
 def _distances(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many are left out before each place that is kept, and these places.
+    """For each place that is kept, how many places before it are left out; and the kept places.
 
     In bytes, unless the array is nearly empty: across longer distances some zeros are kept, as in
     Deep Compression (Han et al. 2016, arXiv 1510.00149, section 2).

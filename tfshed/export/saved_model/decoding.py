@@ -1,4 +1,4 @@
-"""Reads back in TensorFlow, by standard operations, what `_coding` wrote."""
+"""Reads back what `coding` wrote, by standard operations of TensorFlow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ AXES = 8
 
 
 class Layout(NamedTuple):
-    """What tells one way to decode from another: as `Coded` says, with the array's own kind."""
+    """What two arrays must have in common to be decoded by the same operations.
+
+    The fields are those of `Coded`, with the number of steps and the dtype of the array.
+    """
 
     kind: str
     item: int
@@ -29,7 +32,9 @@ class Layout(NamedTuple):
 
 
 def describe(coded: Coded, array: np.ndarray, offset: int) -> tuple[Layout, tuple[int, ...]]:
-    """How `array`, now `coded` with its streams from `offset` on, is decoded: `decode`'s arguments.
+    """Returns the arguments with which `decode` reads an array back.
+
+    `coded` is what `array` was coded as; its streams begin at `offset` in the file.
 
     The numbers are: values, exponents in a byte, how many axes the array has, its shape and what
     is free up to `AXES`, three for every `Step`, and the offset and length of every stream.

@@ -30,7 +30,7 @@ class Part:
 
     Attributes:
         variables: their positions in the list that was packed; more than one are one vector.
-        layout, row: what `_decoding.decode` takes.
+        layout, row: what `decoding.decode` takes.
         scale: float32 of the last axis' length, that int8 values are multiplied with, else None.
     """
 

@@ -18,13 +18,13 @@ from tfshed.export.shrink.trace import Consumer, Trace
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Solution:
-    """What goes.
+    """Which channels are removed.
 
     Attributes:
         labels: int (ids,), the group of channels an id belongs to: they go or stay together.
         removed: bool (groups,).
         host: int (groups,), the group whose row makes up for a removed one; -1: none.
-        kept_for: group that could go and must stay -> why.
+        kept_for: for each group that could be removed but has to stay, the reason.
     """
 
     labels: np.ndarray
@@ -38,11 +38,11 @@ class Solution:
 
 
 def solve(trace: Trace) -> Solution:
-    """Removes until nothing more can go. No tensor loses its last channel."""
-    state = _State(trace)
-    while state.remove_unneeded() or state.remove_hosted():
+    """Removes channels until no other can be removed. No tensor loses its last channel."""
+    removal = _Removal(trace)
+    while removal.remove_unneeded() or removal.remove_hosted():
         pass
-    return Solution(state.labels, state.removed, state.host, state.kept_for)
+    return Solution(removal.labels, removal.removed, removal.host, removal.kept_for)
 
 
 def components(count: int, ties: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
@@ -60,7 +60,7 @@ def components(count: int, ties: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.
     return np.asarray(connected_components(graph, directed=False)[1])
 
 
-class _State:
+class _Removal:
     def __init__(self, trace: Trace):
         self.labels = labels = components(trace.count, trace.ties)
         groups = int(labels.max(initial=-1)) + 1
@@ -82,7 +82,7 @@ class _State:
         return np.asarray(uses.any(axis=1))
 
     def remove_unneeded(self) -> bool:
-        """Removes what nothing uses or biases make up for; False if there is none."""
+        """Removes channels that nothing uses or a bias makes up for; False if there are none."""
         needed = self.blocked | self.removed
         for i, consumer in enumerate(self.consumers):
             hosted = self.host[self.inputs[i]] >= 0
@@ -90,7 +90,7 @@ class _State:
         return self._remove(~needed)
 
     def remove_hosted(self) -> bool:
-        """Removes constants that only padding keeps, all but one of each kind."""
+        """Removes the constant channels that only padding keeps, all but one of each kind."""
         meets: dict[int, list[int]] = {}
         for i, consumer in enumerate(self.consumers):
             stuck = self._used(i) & ~consumer.foldable & (self.host[self.inputs[i]] < 0)

@@ -94,7 +94,7 @@ class Resize:
 
 
 class Trace:
-    """Everything the rules found out, and what they say it with."""
+    """What the rules have found out of a graph; its methods are how a rule records something."""
 
     def __init__(self) -> None:
         self.channels: dict[int, Channels] = {}
@@ -111,18 +111,21 @@ class Trace:
         self.dead: list[tuple[Any, np.ndarray]] = []
 
     def fresh(self, n: int) -> np.ndarray:
+        """The ids of `n` channels that no tensor has had yet."""
         self.count += n
         return np.arange(self.count - n, self.count)
 
     def tie(self, a: np.ndarray, b: np.ndarray) -> None:
+        """Records that channels of `a` and `b` at the same place can only be removed together."""
         if a is not b:
             self.ties.append((a, b))
 
     def block(self, ids: np.ndarray, reason: str) -> None:
+        """Records that these channels have to stay, and why."""
         self.blocks.append((ids, reason))
 
     def padded(self, x: Channels, layer: Any, pads: bool = True) -> np.ndarray:
-        """The constants of `x` behind a layer that pads: zeros only."""
+        """The constants of `x` behind a layer that pads with zeros: only those that are 0 stay."""
         going = x.const != 0 if pads else np.zeros(len(x.ids), bool)
         self.lost.append((x.ids[going], f"a constant other than 0 at the padding of {layer.name}"))
         return np.where(going, VARIES, x.const)
@@ -140,7 +143,7 @@ class Trace:
             self.tie(a, b)
 
     def leave(self, node: Any, inputs: Sequence[Channels], why: str) -> list[Channels]:
-        """Blocks all that a layer touches; its outputs are channels nobody may remove."""
+        """Leaves a layer as it is: its inputs have to stay, and so do its outputs, new channels."""
         layer = node.operation
         self.opaque.setdefault(id(layer), (layer, why))
         reason = f"feeds {layer.name} ({type(layer).__name__}: {why})"
@@ -163,13 +166,13 @@ def width(tensor: Any) -> int:
 
 
 def on_last_axis(values: np.ndarray, rank: int, dtype: str) -> Any:
-    """A tensor of one position with these channels; where a value is not known, 0."""
+    """A tensor of one position with these values on its last axis; 0 for unknown ones."""
     known = np.nan_to_num(values, nan=0.0).reshape((1,) * (rank - 1) + (-1,))
     return ops.cast(ops.convert_to_tensor(known.astype("float32")), dtype)
 
 
 def values_of(tensor: Any) -> np.ndarray:
-    """The channels of a tensor of one position; what is not finite is not known."""
+    """The values on the last axis of a tensor of one position; NaN for any that is not finite."""
     found = np.asarray(ops.convert_to_numpy(ops.cast(tensor, "float32")), "float64").reshape(-1)
     return np.where(np.isfinite(found), found, VARIES)
 
