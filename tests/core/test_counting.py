@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from tests.simulator import target_count as exact
+from tfshed.attach.decisions import check_countable
 from tfshed.attach.group import PruningGroup
 from tfshed.attach.kernels import Kernel
 from tfshed.core.config import PruningConfig
@@ -48,5 +49,7 @@ def test_more_than_int32_can_count_is_refused(scope):
     if scope == "layer":
         assert PruningGroup(config, [kernel] * 2).totals.tolist() == [2**30] * 2
         return
-    with pytest.raises(ValueError, match="expected at most 2147483647 elements of Unstructured"):
-        PruningGroup(config, [kernel] * 2)
+    decision = SimpleNamespace(pruned=True, kernel=kernel)
+    for refuse in (PruningGroup, lambda config, kernels: check_countable([decision] * 2, config)):
+        with pytest.raises(ValueError, match="at most 2147483647 elements of Unstructured"):
+            refuse(config, [kernel] * 2)

@@ -527,3 +527,17 @@ def test_at_least_one_weight_of_a_scope_is_kept():
     machine = Machine(start, schedule=OneShot(0.99), scope="layer")
     machine.step(start)
     assert [int(m.sum()) for m in machine.masks] == [1, 4]
+
+
+@pytest.mark.backend
+def test_large_scopes_are_guarded_by_a_sample():
+    """What is left of the sample is left of the scope; a sample that keeps its part lets shed."""
+    rng = np.random.default_rng(0)
+    start = [np.ones((300, 200), "float32")]
+    schedule = LinearDecay(0.5, end_step=1000, frequency=100)
+    for share, sheds in ((0.0, False), (0.03, False), (0.07, True)):  # the floor is 0.05
+        machine = Machine(start, schedule=schedule, threshold=0.1)
+        after = np.where(rng.random(start[0].shape) < share, 1.0, 0.01).astype("float32")
+        machine.step([after])
+        np.testing.assert_array_equal(machine.masks[0], after == 1 if sheds else True)
+        assert bool(machine.group.problems()) != sheds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from tfshed.attach.kernels import Candidate, Kernel, candidates
 from tfshed.attach.rules import Selection
 from tfshed.core.backend import to_numpy
 from tfshed.core.config import PruningConfig
+from tfshed.core.counting import check_totals
 from tfshed.core.granularity import Filter
 
 
@@ -157,6 +159,18 @@ def check_trained(model: Any, decisions: Sequence[Decision]) -> None:
         raise ValueError(
             f"model: expected a trainable kernel to prune in {model.name}, found {found}"
         )
+
+
+def check_countable(decisions: Sequence[Decision], config: PruningConfig) -> None:
+    """Raises ValueError if a scope of what is to be pruned has more elements than int32 counts."""
+    sizes = [
+        math.prod(config.granularity.mask_shape(tuple(d.kernel.variable.shape), d.kernel.axes))
+        for d in decisions
+        if d.pruned
+    ]
+    if sizes:
+        totals = [sum(sizes)] if config.scope == "global" else sizes
+        check_totals(totals, config.granularity)
 
 
 def check_finite(decisions: Sequence[Decision]) -> None:

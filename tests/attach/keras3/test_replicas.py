@@ -53,7 +53,15 @@ def check(model):
     return sum(m.sum() for m, _ in masks)
 
 
-@pytest.mark.parametrize("options", [{"threshold": 0.0}, {"criterion": "random", "threshold": 0.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"threshold": 0.0},
+        {"criterion": "random", "threshold": 0.0},
+        {"criterion": "taylor", "threshold": 0.0},
+        {"criterion": "movement", "threshold": 0.0},
+    ],
+)
 def test_replicas_agree(options):
     model = run(lambda: keras.optimizers.SGD(0.05, momentum=0.9), **options)
     assert check(model) == 18

@@ -337,3 +337,35 @@ def test_tfmots_way_has_no_update_before_training():
     fit(model, epochs=1, callbacks=[tfmot.UpdatePruningStep(), tracking], run_eagerly=True)
     assert keep(model) == 1.0
     assert [(row["event"], row["target"]) for row in tracking.history] == [("epoch", 1.0)]
+
+
+@pytest.mark.parametrize("criterion", ["taylor", "movement"])
+@pytest.mark.parametrize("optimizer", ["SGD", "legacy"])
+def test_criteria_by_gradients(criterion, optimizer):
+    """Scores are what NumPy makes of the gradients, and the lowest go."""
+    model = tf_keras.Sequential([tf_keras.layers.Dense(3, use_bias=False, input_shape=(6,))])
+    before = model.get_weights()[0]
+    model = tfshed.prune_low_magnitude(
+        model, tfshed.ConstantSparsity(0.5, 2, frequency=100), criterion=criterion
+    )
+    kind = tf_keras.optimizers.legacy.SGD if optimizer == "legacy" else tf_keras.optimizers.SGD
+    model.compile(kind(0.1), "mse")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(8, 6)).astype("float32"), rng.normal(size=(8, 3)).astype("float32")
+    model.fit(x, y, batch_size=8, epochs=2, verbose=0, callbacks=[tfshed.tfmot.UpdatePruningStep()])
+    weight, score = before.copy(), 0.0
+    for t in (1, 2):
+        gradient = 2 * x.T @ (x @ weight - y) / y.size
+        if criterion == "taylor":
+            score = score + (np.abs(weight * gradient) - score) / t
+        else:
+            score = score - weight * gradient
+        weight = weight - 0.1 * gradient
+    kept = np.ones(18, bool)
+    kept[np.argsort(score.ravel(), kind="stable")[:9]] = False
+    after = model.layers[0].layer.get_weights()[0]
+    np.testing.assert_array_equal(after != 0, kept.reshape(6, 3))
+    np.testing.assert_allclose(after[after != 0], weight[after != 0], rtol=1e-4)
+    name = {"taylor": "average", "movement": "movement"}[criterion]
+    found = model.layers[0].state[0].criterion[name].numpy()
+    np.testing.assert_allclose(found, score, rtol=1e-4, atol=1e-6)

@@ -9,6 +9,7 @@ import keras
 
 from tfshed.attach.decisions import (
     Decision,
+    check_countable,
     check_finite,
     check_some,
     decide,
@@ -62,6 +63,7 @@ def _wrap_layers(
             _refuse_rules(layer)
     selection.check_used([d.candidate for d in decisions])
     check_finite(decisions)
+    check_countable(decisions, config)
     wanted = {id(d.kernel.variable) for d in decisions if d.pruned}
     wrapped = [
         _wrap(layer, config, wanted, **kwargs)
@@ -126,6 +128,7 @@ def _declare_model(model: Any, config: PruningConfig, selection: Selection) -> A
         if whole and not wanted:
             return model
     check_finite(decisions)
+    check_countable(decisions, config)
     if selection.policy is not None:
         selection.policy.ensure_model_supports_pruning(model)
     if whole:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tfshed.attach import notices
-from tfshed.attach.decisions import check_finite, check_some, decide, warn_declared
+from tfshed.attach.decisions import check_countable, check_finite, check_some, decide, warn_declared
 from tfshed.attach.kernels import Candidate, candidates
 from tfshed.attach.rules import Selection
 from tfshed.attach.saved_kernels import saved_kernels
@@ -63,6 +63,7 @@ def _wrap_layers(
         if candidates(layer):
             decisions = decide(layer, config, selection, explicit=True)
             check_finite(decisions)
+            check_countable(decisions, config)
             seen += [d.candidate for d in decisions]
             wanted |= {id(d.kernel.variable) for d in decisions if d.pruned}
         elif selection.rules and not layer.built:
@@ -125,6 +126,7 @@ def _prune_model(model: Any, config: PruningConfig, selection: Selection) -> Any
     selection.check_used([d.candidate for d in decisions])
     check_some(model, decisions)
     check_finite(decisions)
+    check_countable(decisions, config)
     wanted = {id(d.kernel.variable) for d in decisions if d.pruned}
     old = {id(c.kernel.variable) for w in wrappers_of(model) for c in candidates(w)}
     if wanted and wanted <= old:
