@@ -13,8 +13,8 @@ import keras
 import numpy as np
 
 import tfshed
-from tfshed.attach.keras3.callbacks import ensure_pruning
 from tfshed.attach.keras3.optimizer import pruning_optimizer
+from tfshed.attach.keras3.wrapping import ensure_pruning
 
 ARMS = {
     "global magnitude": {},
@@ -43,7 +43,7 @@ def main() -> None:
         ensure_pruning(model)
         group = pruning_optimizer(model.optimizer).groups[0]
         weights = sum(int(np.prod(k.variable.shape)) for k in group.kernels)
-        state = sum(np.asarray(v.value).nbytes for v in group.state_variables)
+        state = sum(np.asarray(v.value).nbytes for v in group.variables)
 
         def update(values, masks, step, group=group):
             mapping = list(zip([k.variable for k in group.kernels], values))

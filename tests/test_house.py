@@ -142,11 +142,7 @@ THIS = ("self", "cls", "super()")
 # TensorFlow's own way to leave a variable out of a checkpoint, for which Keras has no name.
 TENSORFLOW = {"_serialize_to_tensors", "_restore_from_tensors", "_export_to_saved_model_graph"}
 # To be moved; nothing may be added.
-NOT_YET = {
-    "tfshed.attach.keras3.optimizer",
-    "tfshed.attach.ownership",
-    "tfshed.attach.strip",
-}
+NOT_YET = {}
 
 
 def is_private(name: str) -> bool:

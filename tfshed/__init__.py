@@ -5,9 +5,10 @@ from typing import Any
 
 import keras
 
-from tfshed.attach.keras3.callbacks import KeepZeros, UpdatePruningStep
+from tfshed.attach.keras3.keep_zeros import KeepZeros
 from tfshed.attach.keras3.optimizer import PruningOptimizer
 from tfshed.attach.keras3.sparsify import sparsify
+from tfshed.attach.keras3.update_pruning_step import UnfinishedPruning, UpdatePruningStep
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.attach.latency import PruneForLatencyOnXNNPack
 from tfshed.attach.policies import PrunableLayer, PruningPolicy
@@ -65,6 +66,7 @@ __all__ = [
     "Random",
     "Selection",
     "SelectiveWeightDecay",
+    "UnfinishedPruning",
     "Unstructured",
     "UpdatePruningStep",
     "collect_prunable_layers",

@@ -13,8 +13,8 @@ import tensorflow as tf
 import tfshed
 from tests.nets import data, group
 from tfshed import distribution
-from tfshed.attach.keras3.callbacks import ensure_pruning
 from tfshed.attach.keras3.optimizer import pruning_optimizer
+from tfshed.attach.keras3.wrapping import ensure_pruning
 from tfshed.core.backend import to_numpy
 
 

@@ -14,6 +14,7 @@ import keras
 
 from tfshed.attach.decisions import Decision, decide
 from tfshed.attach.kernels import candidates
+from tfshed.attach.ownership import was_pruned
 from tfshed.attach.rules import Selection
 from tfshed.attach.saved_kernels import find_kernels, saved_kernels
 from tfshed.core.config import PruningConfig
@@ -28,11 +29,14 @@ class Declaration:
         selection: the user's rules; they decide when the model has variables.
         kernels: the kernels of a model that was loaded, as `saved_kernels` wrote them; they count
             in place of the rules, some of which, such as functions, cannot be saved.
+        pruned: of which kernels of a model that was loaded, by their number among its candidates,
+            pruning had taken weights when it was saved: their zeros are held.
     """
 
     config: PruningConfig
     selection: Selection
     kernels: Sequence[Any] | None = None
+    pruned: Sequence[int] = ()
 
     def decide(self, model: Any) -> list[Decision]:
         """Decides about every kernel of the model, which has to be built.
@@ -58,6 +62,7 @@ class Declaration:
         return {
             "config": keras.saving.serialize_keras_object(self.config),
             "kernels": saved_kernels(model, declared),
+            "pruned": [i for i, c in enumerate(candidates(model)) if was_pruned(c.kernel.variable)],
         }
 
     @classmethod
@@ -67,4 +72,4 @@ class Declaration:
             raise ValueError(
                 f"declaration: expected a PruningConfig, received {type(pruning).__name__}"
             )
-        return cls(pruning, Selection(), config["kernels"])
+        return cls(pruning, Selection(), config["kernels"], config.get("pruned", ()))

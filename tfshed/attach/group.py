@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,8 @@ import numpy as np
 from keras import ops
 
 from tfshed.attach.kernels import Kernel
-from tfshed.attach.ownership import GroupState, owner_of
+from tfshed.attach.ownership import GroupState
+from tfshed.attach.starting import nonzero, start_of
 from tfshed.core import criteria, engine
 from tfshed.core.backend import cond, read, to_numpy
 from tfshed.core.config import PruningConfig
@@ -29,8 +29,8 @@ class PruningGroup:
     Args:
         config: how to prune.
         kernels: what to prune; at least one.
-        empty_is_pruned: whether a kernel of nothing but zeros was pruned away as a whole, or is yet
-            to be trained (False, default).
+        hold_zeros: whether weights that are zero at the start are held; default: as `config` says.
+            Those that pruning took are held in any case.
 
     Attributes:
         masks: one bool variable for each kernel, of the granularity's mask shape; True = kept.
@@ -46,12 +46,15 @@ class PruningGroup:
     """
 
     def __init__(
-        self, config: PruningConfig, kernels: Sequence[Kernel], empty_is_pruned: bool = False
+        self,
+        config: PruningConfig,
+        kernels: Sequence[Kernel],
+        hold_zeros: bool | None = None,
     ):
         if not kernels:
             raise ValueError("expected at least one kernel to prune, received none")
         self.config, self.kernels = config, list(kernels)
-        self.empty_is_pruned = empty_is_pruned
+        self.hold_zeros = config.hold_zeros if hold_zeros is None else hold_zeros
         one = config.scope == "global"
         self.scopes = [0 if one else i for i in range(len(self.kernels))]
         self.mask_shapes = [
@@ -64,13 +67,8 @@ class PruningGroup:
         self.at_start = sparsity_at_start(config.schedule)
         self.sheds = config.threshold > 0
 
-    def build(self, add_variable: Callable[..., Any]) -> None:
-        """Makes the state, with an optimizer's `add_variable`.
-
-        Weights that are zero already are pruned already: that is the mask of a pruned model that
-        was saved without its optimizer. A kernel pruned before in this process keeps its masks and
-        threshold through a new `compile`.
-        """
+    def build(self, add_variable: Callable[..., Any], start: str = "auto") -> None:
+        """Makes the state, with an optimizer's `add_variable`, and begins (see `begin`)."""
         n = len(self.totals)
         self.masks = [
             add_variable(shape, initializer="ones", dtype="bool", name=f"mask_{i}")
@@ -90,14 +88,6 @@ class PruningGroup:
             }
             for i, shape in enumerate(self.mask_shapes)
         ]
-        self.threshold.assign(np.full((n,), self.config.threshold, "float32"))
-        kept = np.zeros((3, n), "int32")
-        for kernel, mask, scope in zip(self.kernels, self.masks, self.scopes):
-            present = self._present(kernel)
-            if not present.all():
-                mask.assign(present)
-            kept[0, scope] += int(present.sum())
-        self.counts.assign(kept)
         self.state = GroupState(
             self.config,
             self.scopes,
@@ -110,41 +100,48 @@ class PruningGroup:
             self.events,
             self.criterion_state,
         )
-        self._adopt()
+        self.begin(start)
 
-    def _present(self, kernel: Kernel) -> np.ndarray:
-        weight = to_numpy(kernel.variable)
-        if not weight.any() and not self.empty_is_pruned:
-            if self.sheds:
-                warnings.warn(
-                    f"{kernel.path} is all zeros: every weight lies below the threshold "
-                    f"{self.config.threshold} and is shed in the first step. Leave the layer out "
-                    "(select=...), or train it first.",
-                    stacklevel=2,
-                )
-            return np.ones(self.config.granularity.mask_shape(weight.shape, kernel.axes), bool)
-        return np.asarray(
-            to_numpy(self.config.granularity.magnitudes(read(weight), kernel.axes)) != 0
-        )
+    def begin(self, start: str = "auto") -> None:
+        """Sets the masks, and all else but the step, as `start_of` says.
 
-    def _adopt(self) -> None:
-        """Takes threshold and target over from the group that pruned these kernels before."""
-        owners = [owner_of(k.variable) for k in self.kernels]
-        before = {id(owner.state): owner.state for owner in owners if owner is not None}
-        old = next(iter(before.values())) if len(before) == 1 and None not in owners else None
-        if (
-            old is None
-            or old.config.key() != self.config.key()
-            or len(old.masks) != len(self.masks)
-        ):
-            return
-        for mine, theirs in zip(
-            self.state.variables[len(self.masks) :], old.variables[len(old.masks) :]
-        ):
-            if mine is not self.step and mine is not self.events:
-                mine.assign(to_numpy(theirs))
-        for mine, theirs in zip(self.masks, old.masks):
-            mine.assign(np.logical_and(to_numpy(mine), to_numpy(theirs)))
+        Args:
+            start: "auto", "continue" or "again", see `tfshed.UpdatePruningStep`.
+        """
+        first = start_of(self.config, self.kernels, start, self.hold_zeros)
+        kept = np.zeros(len(self.totals), np.int64)
+        for mask, value, scope in zip(self.masks, first.masks, self.scopes):
+            mask.assign(value)
+            kept[scope] += int(value.sum())
+        counts = np.stack([kept, np.zeros_like(kept), np.zeros_like(kept)])
+        thresholds = np.full((len(self.totals),), self.config.threshold, "float32")
+        target = np.float32(1.0)
+        carried = [np.zeros(tuple(v.shape), "float32") for v in self.state.carried]
+        known = [owner for owner in first.owners if owner is not None]
+        newest = max(known, key=lambda owner: owner.number, default=None)
+        if newest is not None and newest.state.config.key() == self.config.key():
+            old = newest.state
+            target = to_numpy(old.target)
+            # Kernels that were frozen meanwhile have the threshold of the others, where all share
+            # one; and what is gone of them counts as pruned by the schedule.
+            if self.config.scope == "global":
+                thresholds[:] = to_numpy(old.threshold)
+            else:
+                for scope, owner in zip(self.scopes, first.owners):
+                    if owner is not None:
+                        thresholds[scope] = owner.threshold
+            counts[1] = self.totals - kept
+            same = [o is not None and o.state is old for o in first.owners]
+            if all(same) and len(same) == len(old.masks):
+                counts = to_numpy(old.counts)
+                carried = [to_numpy(v) for v in old.carried]
+        for variable, value in zip(self.state.carried, carried):
+            variable.assign(value)
+        self.threshold.assign(thresholds)
+        self.target.assign(target)
+        self.counts.assign(counts.astype("int32"))
+        if start == "continue":
+            self.zero()
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -287,6 +284,25 @@ class PruningGroup:
                 self.config, read(kernel.variable), read(mask), None, kernel.axes
             )
             kernel.variable.assign(weight)
+
+    @property
+    def variables(self) -> list[Any]:
+        """All variables of the state, in the order in which they are made."""
+        return self.state.variables
+
+    def hold_present_zeros(self) -> None:
+        """Takes weights (blocks) that are zero now for pruned ones."""
+        counts = to_numpy(self.counts).copy()
+        for kernel, mask, scope in zip(self.kernels, self.masks, self.scopes):
+            before = to_numpy(mask)
+            now = np.logical_and(before, nonzero(self.config, kernel))
+            counts[0, scope] -= int(before.sum() - now.sum())
+            mask.assign(now)
+        self.counts.assign(counts)
+
+    def restricted_to(self, kernels: Sequence[Kernel]) -> PruningGroup:
+        """A group of the same configuration on some of the kernels."""
+        return PruningGroup(self.config, kernels, self.hold_zeros)
 
     def mask_of(self, i: int) -> Any:
         """The mask of kernel `i`, at the kernel's shape: bool tensor."""

@@ -13,8 +13,10 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 
+from tfshed.attach.keras3 import private
 from tfshed.attach.weak_table import WeakTable
 from tfshed.core.backend import read, to_numpy
 
@@ -47,6 +49,11 @@ class GroupState:
             self.events,
             *(variable for kernel in self.criterion for variable in kernel.values()),
         ]
+
+    @property
+    def carried(self) -> list[Any]:
+        """What a group that goes on takes over beside masks, threshold, target and counts."""
+        return [self.decay_threshold, *(v for kernel in self.criterion for v in kernel.values())]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -127,27 +134,30 @@ def owner_of(variable: Any) -> Owner | None:
     return _owners.get(variable)
 
 
-def release(variables: Sequence[Any]) -> None:
-    """Forgets who prunes these kernels; of each it is noted whether pruning took weights."""
+def release(variables: Sequence[Any], note: bool = True) -> None:
+    """Forgets who prunes these kernels.
+
+    Args:
+        variables: the kernels.
+        note: whether to note, where the masks took weights, that the zeros are pruned weights.
+    """
     for variable in variables:
-        if was_pruned(variable):
+        if note and was_pruned(variable):
             note_pruned(variable)
         _owners.pop(variable)
 
 
-def release_optimizer(optimizer: Any) -> None:
-    """Forgets all that an optimizer owns."""
-    release([v for v, owner in _owners.items() if owner.optimizer is optimizer])
+def owned_by(optimizer: Any) -> list[Any]:
+    """The kernels that an optimizer owns."""
+    return [v for v, owner in _owners.items() if owner.optimizer is optimizer]
 
 
-def transfer(old: Any, new: Any, model: Any) -> None:
-    """Makes `new` the owner, in `model`, of all that `old` owns, with the same masks."""
-    for variable, owner in list(_owners.items()):
-        if owner.optimizer is old:
-            moved = dataclasses.replace(
-                owner, _optimizer=weakref.ref(new), _model=weakref.ref(model)
-            )
-            _owners[variable] = moved
+def transfer(optimizer: Any, model: Any) -> None:
+    """Notes that the owner of kernels is the optimizer of `model` from now on."""
+    for variable in owned_by(optimizer):
+        owner = _owners.get(variable)
+        assert owner is not None
+        _owners[variable] = dataclasses.replace(owner, _model=weakref.ref(model))
 
 
 def note_pruned(variable: Any) -> None:
@@ -173,11 +183,6 @@ def expected_in(layer: Any) -> Any:
     return None if reference is None else reference()
 
 
-def forget_expected(layer: Any) -> None:
-    """Takes back `expect`."""
-    _models.pop(layer)
-
-
 def chain(optimizer: Any) -> list[Any]:
     """An optimizer and those inside of it, outermost first."""
     found: list[Any] = []
@@ -199,8 +204,6 @@ def held_optimizers(model: Any) -> list[tuple[Any, Any, Any]]:
     attributes, as generative adversarial networks do, and so may the models in it; there they may
     lie in lists and dictionaries, too: then (list, index, optimizer).
     """
-    import keras
-
     found: list[tuple[Any, Any, Any]] = []
     if getattr(model, "optimizer", None) is not None:
         found.append((model, "optimizer", model.optimizer))
@@ -210,7 +213,7 @@ def held_optimizers(model: Any) -> list[tuple[Any, Any, Any]]:
         if isinstance(value, keras.optimizers.Optimizer) and not any(value is x for x in known):
             found.append((holder, name, value))
 
-    for layer in model._flatten_layers(include_self=True, recursive=True):
+    for layer in private.layers_in(model):
         for name, value in list(vars(layer).items()):
             if name in ("_optimizer", "optimizer") and layer is model:
                 continue

@@ -38,6 +38,7 @@ def prune_low_magnitude(
     seed: int = 0,
     weight_decay: SelectiveWeightDecay | None = None,
     collapse_guard: float = 0.1,
+    hold_zeros: bool = False,
     **kwargs: Any,
 ) -> Any:
     """Declares that a model (layer, list of layers) is to be pruned while it is trained.
@@ -65,8 +66,8 @@ def prune_low_magnitude(
         granularity: a text such as "4x1" (input x output channels of a block), "2:4" (kept of
             every), "filter" or "balanced16", or a `tfshed.granularity.Granularity`; instead of
             block_size and sparsity_m_by_n.
-        threshold, grow_threshold, shed_every, monotone, weight_decay, collapse_guard: see
-            `tfshed.PruningConfig`.
+        threshold, grow_threshold, shed_every, monotone, weight_decay, collapse_guard, hold_zeros:
+            see `tfshed.PruningConfig`.
         select: which kernels; a regex, a callable or a list of rules, see
             `tfshed.Selection`.
         seed: int, for a criterion that takes a seed.
@@ -105,6 +106,7 @@ def prune_low_magnitude(
         monotone=monotone,
         weight_decay=weight_decay,
         collapse_guard=collapse_guard,
+        hold_zeros=hold_zeros,
     )
     check_schedule(pruning_schedule)
     selection = Selection(select, pruning_policy)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import keras
-from keras import ops
 
+from tfshed.attach.agreement import disagreement
 from tfshed.attach.declared import withdraw
+from tfshed.attach.keras3 import private
 from tfshed.attach.keras3.cloning import can_clone, clone
 from tfshed.attach.keras3.declarations import check_layer
 from tfshed.attach.keras3.guard import unguard
-from tfshed.attach.keras3.optimizer import unwrap_optimizer
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
+from tfshed.attach.keras3.wrapping import unwrap_optimizers
 from tfshed.attach.kernels import candidates
-from tfshed.attach.ownership import owner_of, release
+from tfshed.attach.ownership import release
 from tfshed.attach.which_keras import is_tf_keras
 
 
 def strip_pruning(model: Any) -> Any:
-    """The plain model again: masks written into the weights, no wrappers, the original names.
+    """The plain model again: no wrappers, the original names, the same weights to the bit.
+
+    Pruned weights are exact zeros already. If they are not, because weights were set or restored
+    after the last step, a warning says so: nothing is changed, since that would change what the
+    model computes.
 
     Args:
         model: from `prune_low_magnitude`, trained or not.
@@ -42,20 +48,25 @@ def strip_pruning(model: Any) -> Any:
         from tfshed.attach.tf_keras import prune
 
         return prune.strip(model)
-    check_layer(model)
+    check_layer(model, "model")
     if not isinstance(model, keras.Model):
         raise TypeError(f"model: expected a Keras model, received the layer {type(model).__name__}")
-    for c in candidates(model):
-        owner = owner_of(c.kernel.variable)
-        if owner is not None:
-            mask = owner.mask(c.kernel.variable, c.kernel.axes)
-            c.kernel.variable.assign(ops.where(mask, c.kernel.variable.value, 0))
-            release([c.kernel.variable])
+    kernels = [c.kernel for c in candidates(model)]
+    found = disagreement(kernels)
+    if found is not None:
+        warnings.warn(
+            f"strip_pruning: {found}. The weights were set after the last step, as by "
+            "EarlyStopping(restore_best_weights=True) with a best epoch before the end of the "
+            "schedule. They stay as they are: to get the schedule's sparsity, watch epochs after "
+            "the schedule's end only (start_from_epoch=...), or train on from here.",
+            stacklevel=2,
+        )
+    release([k.variable for k in kernels])
     if not can_clone(model):
-        for layer in model._flatten_layers(include_self=True, recursive=True):
+        for layer in private.layers_in(model):
             withdraw(layer)
             unguard(layer)
-        unwrap_optimizer(model)
+        unwrap_optimizers(model)
         return model
     return clone(model, lambda x: x.layer if isinstance(x, PruneLowMagnitude) else x)
 

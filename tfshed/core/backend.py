@@ -128,3 +128,15 @@ def to_numpy(value: Any) -> np.ndarray:
     if isinstance(components, Sequence) and len(components):
         value = components[0]
     return np.asarray(ops.convert_to_numpy(value))
+
+
+def has_value(variable: Any) -> bool:
+    """Whether a variable has a value; not if TensorFlow makes it in a function being traced."""
+    if keras.backend.backend() != "tensorflow":
+        return True
+    return bool(to_numpy(variable.value.is_initialized()))
+
+
+def is_known(x: Any) -> bool:
+    """Whether the value of a tensor can be looked at now: it is not being traced."""
+    return _concrete(x)

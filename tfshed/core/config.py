@@ -44,6 +44,8 @@ class PruningConfig:
             whose shedding would leave less than this of a scope, or nothing at all, sheds nothing
             there. With a schedule that has no `final_sparsity` it is a fraction of the target
             keep-ratio in force.
+        hold_zeros: whether weights that are zero before pruning begins are held at zero, as pruned
+            ones are. False (default): they are trained as all others.
 
     Raises:
         ValueError: naming the argument, what was expected and what came.
@@ -64,6 +66,7 @@ class PruningConfig:
     monotone: bool = True
     weight_decay: SelectiveWeightDecay | None = None
     collapse_guard: float = 0.1
+    hold_zeros: bool = False
 
     def __post_init__(self) -> None:
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
@@ -86,6 +89,12 @@ class PruningConfig:
         put("granularity", granularity.get(self.granularity))
         self._check_threshold(put)
         check_int("shed_every", self.shed_every, 1)
+        for name in ("monotone", "hold_zeros"):
+            if not isinstance(getattr(self, name), (bool, np.bool_)):
+                raise ValueError(
+                    f"{name}: expected True or False, received {getattr(self, name)!r}"
+                )
+            put(name, bool(getattr(self, name)))
         guard = self.collapse_guard
         if not isinstance(guard, (int, float, np.number)) or not 0 <= guard < 1:
             raise ValueError(

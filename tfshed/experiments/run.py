@@ -13,7 +13,7 @@ import keras
 import tfshed
 from tfshed import datasets, models
 from tfshed import distribution as distributed
-from tfshed.attach.keras3.callbacks import ensure_pruning
+from tfshed.attach.keras3.wrapping import ensure_pruning
 from tfshed.experiments import from_recipe
 from tfshed.experiments.checkpoints import Checkpoint, Checkpoints
 from tfshed.experiments.fit_run import fit_finite

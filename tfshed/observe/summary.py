@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfshed.attach.agreement import disagreement
 from tfshed.attach.decisions import decide
 from tfshed.attach.declared import report_of
 from tfshed.attach.keras3.declarations import declarations, frozen_kernels
@@ -71,6 +72,7 @@ def summary(model: Any, print_fn: Callable[[str], None] | None = None) -> Summar
             _description(config, [r for r in rows if r.pruning == i], found)
             for i, config in configs.values()
         ],
+        str(disagreement([c.kernel for c in found]) or ""),
     )
     (print if print_fn is None else print_fn)(str(result))
     return result

@@ -47,6 +47,7 @@ class Summary:
         rows: list of `KernelSparsity`, in the order of the layers.
         declarations: list of dict, what each `prune_low_magnitude` came to: scope, criterion,
             granularity, schedule, threshold, ..., kernels and weights it prunes.
+        disagreement: how many weights under the masks are not zero, in words; "" if none.
         weights, nonzero: int, over all kernels.
         total_sparsity: float, the fraction of zeros in all kernels, pruned or not.
         pruned_sparsity: float, the same in the kernels that are pruned; None: none is.
@@ -55,6 +56,7 @@ class Summary:
     name: str
     rows: list[KernelSparsity]
     declarations: list[dict[str, Any]]
+    disagreement: str = ""
 
     @property
     def weights(self) -> int:
@@ -83,6 +85,7 @@ class Summary:
             "nonzero": self.nonzero,
             "rows": rows,
             "declarations": self.declarations,
+            "disagreement": self.disagreement,
         }
 
     def __repr__(self) -> str:
@@ -98,6 +101,8 @@ class Summary:
         lines = text_table(head, cells, right=(3, 4, 5, 6), footer=total)
         if self.pruned_sparsity is not None and any(row.pruning is None for row in self.rows):
             lines.append(f"sparsity of the pruned kernels alone: {self.pruned_sparsity:.2%}")
+        if self.disagreement:
+            lines.append(f"masks and weights disagree: {self.disagreement}")
         for i, found in enumerate(self.declarations):
             lines += ["", f"pruning {i}: {found['kernels']} kernels, {found['weights']:,} weights"]
             lines += [f"  {line}" for line in _lines(found)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -102,3 +104,73 @@ def test_inside_of_loss_scaling():
     assert model.optimizer is outer and outer.inner_optimizer is inner
     for w, zero in zip(kernels(model), zeros):
         np.testing.assert_array_equal(w == 0, zero)
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("first", [True, False])
+def test_with_pruning_it_may_stand_before_or_after(first):
+    model = tfshed.prune_low_magnitude(
+        tfshed.sparsify(net(), 0.25), tfshed.LinearDecay(0.75, end_step=4), threshold=0.0
+    )
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    zeros = [w == 0 for w in kernels(model)]
+    callbacks = [tfshed.KeepZeros(), tfshed.UpdatePruningStep()]
+    train(model, *(callbacks if first else callbacks[::-1]), epochs=3)
+    assert sum(np.count_nonzero(w) for w in kernels(model)) <= 18
+    for w, zero in zip(kernels(model), zeros):
+        assert not w[zero].any()
+    assert len(model.optimizer.groups) == 1
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("first", [True, False])
+def test_zeros_of_what_is_not_pruned_are_held_beside_pruning(first):
+    plain = net()
+    half = np.where(np.arange(24).reshape(8, 3) % 2, kernels(plain)[1], 0)
+    plain.layers[1].kernel.assign(half)
+    model = tfshed.prune_low_magnitude(plain, tfshed.ConstantSparsity(0.5, 0), select="hidden")
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    callbacks = [tfshed.KeepZeros(), tfshed.UpdatePruningStep()]
+    state = len(model.optimizer.variables)
+    for _ in range(2):
+        train(model, *(callbacks if first else callbacks[::-1]))
+        assert [np.count_nonzero(w) for w in kernels(model)] == [24, 12]
+        assert len(model.optimizer.groups) == 1
+    assert len(model.optimizer.inner_optimizer.variables) >= state
+    train(model, tfshed.UpdatePruningStep())
+    assert [np.count_nonzero(w) for w in kernels(model)] == [24, 24]
+
+
+class BreakOff(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.backend
+def test_a_fit_that_is_broken_off_lets_go():
+    model = tfshed.sparsify(net(), 0.75)
+    model.compile("adam", "mse")
+    optimizer = model.optimizer
+    with pytest.raises(KeyboardInterrupt):
+        train(model, tfshed.KeepZeros(), BreakOff())
+    gc.collect()
+    assert model.optimizer is optimizer
+    # And if somebody still holds the callback: when the next one comes.
+    held = tfshed.KeepZeros()
+    with pytest.raises(KeyboardInterrupt):
+        train(model, held, BreakOff())
+    train(model, tfshed.KeepZeros())
+    assert model.optimizer is optimizer
+    assert sum(np.count_nonzero(w) for w in kernels(model)) == 18
+
+
+@pytest.mark.backend
+def test_frozen_kernels_need_nobody_to_hold_their_zeros():
+    model = tfshed.sparsify(net(), 0.75)
+    for layer in model.layers:
+        layer.enable_lora(2)
+    model.compile("adam", "mse")
+    zeros = [to_numpy(layer._kernel) == 0 for layer in model.layers]
+    train(model, tfshed.KeepZeros())
+    for layer, zero in zip(model.layers, zeros):
+        np.testing.assert_array_equal(to_numpy(layer._kernel) == 0, zero)

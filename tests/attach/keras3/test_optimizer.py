@@ -21,8 +21,8 @@ from tests.nets import (
     schedule,
 )
 from tests.simulator import Replay
-from tfshed.attach.keras3.callbacks import ensure_pruning
 from tfshed.attach.keras3.optimizer import pruning_optimizer
+from tfshed.attach.keras3.wrapping import ensure_pruning
 from tfshed.core.backend import to_numpy
 
 only_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.function and the like")
@@ -279,7 +279,8 @@ def one_kernel(variable, **config):
     from tfshed.core.config import PruningConfig
     from tfshed.core.granularity import Axes
 
-    config = {"schedule": tfshed.OneShot(0.5, step=100), "threshold": 0.0, **config}
+    fixed = {"threshold": 0.0, "hold_zeros": True}
+    config = {"schedule": tfshed.OneShot(0.5, step=100), **fixed, **config}
     return PruningGroup(PruningConfig(**config), [Kernel(variable, Axes(0, 1), variable.name)])
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import tfshed
 from tests.nets import BACKEND, data, group, net, schedule
-from tfshed.attach.keras3.callbacks import ensure_pruning
+from tfshed.attach.keras3.wrapping import ensure_pruning
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distribute")
 

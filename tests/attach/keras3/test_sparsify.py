@@ -8,7 +8,7 @@ import pytest
 
 import tfshed
 from tests.nets import kernels, net
-from tfshed.attach.keras3.callbacks import ensure_pruning
+from tfshed.attach.keras3.wrapping import ensure_pruning
 from tfshed.core.backend import to_numpy
 
 

@@ -15,6 +15,7 @@ from tfshed.attach.group import PruningGroup
 from tfshed.attach.keras3.private import layers_in
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.attach.kernels import Candidate, Kernel, candidates
+from tfshed.attach.ownership import note_pruned
 from tfshed.core.backend import to_numpy
 from tfshed.core.config import PruningConfig
 
@@ -22,8 +23,8 @@ from tfshed.core.config import PruningConfig
 FEW_ZEROS = 0.05
 
 
-def check_layer(to_prune: Any) -> None:
-    """Raises TypeError for anything but a Keras 3 layer or model."""
+def check_layer(to_prune: Any, name: str = "to_prune") -> None:
+    """Raises TypeError for anything but a Keras 3 layer or model; `name` is the argument's."""
     if isinstance(to_prune, keras.layers.Layer):
         return
     kind = type(to_prune)
@@ -34,7 +35,7 @@ def check_layer(to_prune: Any) -> None:
             "What takes those is in tfshed.tfmot, such as tfshed.tfmot.UpdatePruningStep."
         )
     raise TypeError(
-        "to_prune: expected a Keras model, a Keras layer or a list of layers, received "
+        f"{name}: expected a Keras model, a Keras layer or a list of layers, received "
         f"{kind.__module__}.{kind.__name__}"
     )
 
@@ -136,6 +137,8 @@ def groups_of(model: Any) -> list[PruningGroup]:
         TypeError: neither. ValueError: it declares nothing, or what it declares is not built, does
             not fit the granularity or is frozen.
     """
+    for layer in declaring(model):
+        _note_saved(layer)
     by_key: dict[str, tuple[PruningConfig, list[Kernel]]] = {}
     seen: set[int] = set()
     for config, kernels in declarations(model):
@@ -161,3 +164,15 @@ def _why_none(model: Any) -> str:
     wrappers = [x for x in declaring(model) if isinstance(x, PruneLowMagnitude) and x.layer.built]
     left = [d for wrapper in wrappers for d in wrapper.decide() if d.reason]
     return "; ".join(f"{d.path}: {d.reason}" for d in left) or "Nothing is declared in it."
+
+
+def _note_saved(layer: Any) -> None:
+    """Notes of which kernels pruning had taken weights when a layer or model was saved."""
+    if isinstance(layer, PruneLowMagnitude):
+        for kernel, pruned in zip(layer.chosen_kernels(), layer.saved_pruned):
+            if pruned:
+                note_pruned(kernel.variable)
+        return
+    declaration = declaration_of(layer)
+    for i in declaration.pruned if declaration is not None else ():
+        note_pruned(candidates(layer)[i].kernel.variable)

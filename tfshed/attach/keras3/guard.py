@@ -12,11 +12,10 @@ import keras
 from tfshed.attach.decisions import pruned_kernels
 from tfshed.attach.declaration import Declaration
 from tfshed.attach.declared import declaration_of, put_declaration
-from tfshed.attach.keras3.callbacks import ensure_pruning
 from tfshed.attach.keras3.declarations import declaring
-from tfshed.attach.keras3.optimizer import pruning_optimizer, strategy_scope
 from tfshed.attach.keras3.private import delete_untracked, set_class, set_untracked
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
+from tfshed.attach.keras3.wrapping import make_ready, pruning_optimizers
 
 # Methods that are set on a model itself, over those of its class.
 METHODS = ("make_train_function", "save")
@@ -31,10 +30,9 @@ def guard(model: Any) -> None:
     make = model.make_train_function
 
     def checked(*args: Any, **kwargs: Any) -> Any:
-        if pruning_optimizer(model.optimizer) is not None:
-            # It may have been compiled in by hand: built now, before the step is traced.
-            with strategy_scope(model):
-                ensure_pruning(model)
+        if pruning_optimizers(model):
+            # One may have been compiled in by hand: built now, before the step is traced.
+            make_ready(model)
         elif _has_something_to_prune(model):
             raise RuntimeError(
                 f"{model.name} is trained, but no optimizer prunes it. Add "

@@ -6,7 +6,6 @@ compiled step, on every backend and every replica; and what it keeps is saved wi
 
 from __future__ import annotations
 
-import contextlib
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -14,15 +13,18 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from keras.src.utils import tracking
 
+from tfshed.attach.agreement import disagreement
 from tfshed.attach.group import PruningGroup, number_positions
+from tfshed.attach.keras3 import private
 from tfshed.attach.keras3.declarations import groups_of
+from tfshed.attach.keras3.redirect import redirect, restore
 from tfshed.attach.keras3.slots import slots_of
 from tfshed.attach.kernels import Kernel
 from tfshed.attach.mixing import mixes_elements
-from tfshed.attach.ownership import claim, release_optimizer
-from tfshed.core.backend import init_scope, sum_over_replicas, to_numpy
+from tfshed.attach.ownership import claim, owned_by, owner_of, release, transfer
+from tfshed.attach.starting import check_start
+from tfshed.core.backend import init_scope, read, sum_over_replicas, to_numpy
 from tfshed.core.config import PruningConfig
 from tfshed.core.granularity import Axes
 
@@ -39,6 +41,11 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         inner_optimizer: a Keras optimizer, or its name.
         prune: a model (layer, list of layers) from `tfshed.prune_low_magnitude`; its kernels are
             looked up when the optimizer is built. Or a list of `PruningGroup`.
+        start: "auto" (default), "continue" or "again": whether to go on with the masks of a run
+            before on these kernels, see `tfshed.UpdatePruningStep`.
+        only_stepped: whether to prune only those declared kernels that this optimizer is built
+            with, and to become their owner in its first step. For a model that is trained by
+            several optimizers; default False.
         mask_gradients: whether the inner optimizer sees zero gradients for pruned weights. "auto"
             (default): only where it mixes elements (clipnorm, global_clipnorm, Adafactor, Lamb,
             Muon), since otherwise it changes nothing.
@@ -65,6 +72,8 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         prune: Any = None,
         mask_gradients: bool | str = "auto",
         name: str | None = None,
+        start: str = "auto",
+        only_stepped: bool = False,
         **kwargs: Any,
     ):
         inner = keras.optimizers.get(inner_optimizer)
@@ -82,6 +91,11 @@ class PruningOptimizer(keras.optimizers.Optimizer):
             raise ValueError(
                 f'mask_gradients: expected True, False or "auto", received {mask_gradients!r}'
             )
+        check_start(start)
+        if isinstance(prune, (list, tuple)) and not prune:
+            raise ValueError(
+                "prune: expected a model, layers or PruningGroups to prune, received an empty list"
+            )
         saved = kwargs.pop("groups", None)
         if kwargs:
             raise TypeError(f"PruningOptimizer got unknown arguments {sorted(kwargs)}")
@@ -91,62 +105,133 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         # Looked up at build: the model may have no variables yet.
         # In a function, where Keras does not find it: loading weights walks all that an optimizer
         # holds, and from the model it would come back here without end.
-        object.__setattr__(self, "_prune", lambda: prune)
-        object.__setattr__(self, "_saved", saved)
-        object.__setattr__(self, "groups", [])
-        # Weights that were set before the build.
-        object.__setattr__(self, "_early_weights", None)
-        object.__setattr__(self, "_model", None)
+        private.set_untracked(
+            self,
+            _prune=lambda: prune,
+            _saved=saved,
+            groups=[],
+            # Weights that were set before the build.
+            _early_weights=None,
+            _model=None,
+            _start=start,
+            _only_stepped=only_stepped,
+            _claimed=False,
+            _inner_apply=inner.apply,
+            # What callbacks have warned of; each warning is given once for an optimizer.
+            warned=set(),
+        )
 
-    @tracking.no_automatic_dependency_tracking
     def build(self, variables: Sequence[Any]) -> None:
         variables = list(variables)
         # Keras' HDF5 loader builds optimizers with no variables at all: wait for the real ones.
         if self.built or (not variables and self._prune() is None):
             return
-        object.__setattr__(self, "_keys", {self._var_key(v): i for i, v in enumerate(variables)})
-        object.__setattr__(self, "groups", self._find_groups(variables))
-        object.__setattr__(
-            self,
-            "_slots",
-            {
-                self._var_key(k.variable): (g, i)
-                for g in self.groups
-                for i, k in enumerate(g.kernels)
-            },
-        )
+        private.set_untracked(self, _keys={self._var_key(v): i for i, v in enumerate(variables)})
+        groups = self._find_groups(variables)
         if not self.inner_optimizer.built:
             self.inner_optimizer.build(variables)
-        number_positions(self.groups)
-        for i, group in enumerate(self.groups):
-            # HDF5 files need names that differ between groups.
-            with keras.name_scope(f"group_{i}"):
-                group.build(self.add_variable)
+        private.track_attributes(self.inner_optimizer)
+        private.set_untracked(self, groups=[], _slots={})
+        number_positions(groups)
+        for group in groups:
+            self._add_group(group)
         super().build(variables)
-        self.claim()
+        private.set_untracked(self, _inner_apply=redirect(self.inner_optimizer, self))
+        if not self._only_stepped:
+            self.claim()
         if self._early_weights is not None:
             self.set_weights(self._early_weights)
-            object.__setattr__(self, "_early_weights", None)
+            private.set_untracked(self, _early_weights=None)
+
+    def _add_group(self, group: PruningGroup) -> None:
+        # HDF5 files need names that differ between groups.
+        with keras.name_scope(f"group_{len(self.groups)}"):
+            group.build(self.add_variable, self._start)
+        self.groups.append(group)
+        for i, kernel in enumerate(group.kernels):
+            self._slots[self._var_key(kernel.variable)] = (group, i)
+
+    def add_group(self, group: PruningGroup) -> None:
+        """Prunes by one group more from now on, on kernels that are in no group yet."""
+        number_positions([*self.groups, group])
+        self._add_group(group)
+        self.claim()
+
+    def remove_group(self, group: PruningGroup) -> None:
+        """Lets a group go that `add_group` added."""
+        self.groups.remove(group)
+        for kernel in group.kernels:
+            del self._slots[self._var_key(kernel.variable)]
+        for variable in group.variables:
+            private.untrack(self, variable)
+        release([k.variable for k in group.kernels], note=False)
 
     @property
     def waits_for_kernels(self) -> bool:
-        """Whether the kernels that this optimizer prunes are not looked up yet."""
-        return not self.built
+        """Whether the kernels that this optimizer prunes are not known yet."""
+        return not self.built or not self._claimed
+
+    @property
+    def prunes(self) -> bool:
+        """Whether a step of the inner optimizer must go through this one."""
+        return self.waits_for_kernels or bool(owned_by(self))
 
     def put_into(self, model: Any) -> None:
-        """Notes that this is the optimizer, or inside the optimizer, of a compiled model."""
-        object.__setattr__(self, "_model", weakref.ref(model))
+        """Notes that this is the optimizer, or inside an optimizer, of a model."""
+        if self._model is None or self._model() is not model:
+            private.set_untracked(self, _model=weakref.ref(model))
+            transfer(self, model)
+
+    def resume(self, start: str = "auto") -> None:
+        """Makes this optimizer the owner of its kernels, before it is used again.
+
+        Masks follow weights that were set or restored since its last step, unless `start` says
+        otherwise; see `tfshed.UpdatePruningStep`.
+        """
+        private.set_untracked(self, _start=start)
+        for group in self.groups if self.built else ():
+            owners = [owner_of(k.variable) for k in group.kernels]
+            mine = all(owner is not None and owner.state is group.state for owner in owners)
+            if start != "auto" or not mine or disagreement(group.kernels) is not None:
+                group.begin(start)
+        if self.built and not self._only_stepped:
+            self.claim()
 
     def claim(self) -> None:
         """Makes this optimizer the owner of the kernels of all its groups."""
         model = None if self._model is None else self._model()
         for group in self.groups:
             claim(self, group.state, [k.variable for k in group.kernels], model)
+        private.set_untracked(self, _claimed=True)
+
+    def release(self, note: bool = True) -> None:
+        """Gives up all kernels, and the inner optimizer is on its own again.
+
+        Args:
+            note: whether zeros under the masks are to be known as pruned weights later.
+        """
+        release(owned_by(self), note)
+        restore(self.inner_optimizer, self)
+
+    def steps(self, variable: Any) -> bool:
+        """Whether this optimizer was built with a variable."""
+        return self.built and self._var_key(variable) in self._keys
+
+    def _check_owner(self) -> None:
+        """Raises RuntimeError if another optimizer prunes a kernel of this one."""
+        for kernel in (k for group in self.groups for k in group.kernels):
+            owner = owner_of(kernel.variable)
+            if owner is not None and owner.optimizer is not self and owner.in_use:
+                raise RuntimeError(
+                    f"{kernel.path} is stepped by {self.name}, but {owner.optimizer.name} prunes "
+                    "it: expected one optimizer for each kernel. Train with the one that was made "
+                    "last, or call tfshed.strip_pruning(model) and declare anew."
+                )
 
     def _find_groups(self, variables: list[Any]) -> list[PruningGroup]:
         prune = self._prune()
-        if isinstance(prune, list) and isinstance(prune[0], PruningGroup):
-            groups = prune
+        if isinstance(prune, (list, tuple)) and isinstance(prune[0], PruningGroup):
+            groups = list(prune)
         elif prune is not None:
             groups = groups_of(prune)
         elif self._saved is not None:
@@ -156,6 +241,10 @@ class PruningOptimizer(keras.optimizers.Optimizer):
                 "PruningOptimizer: expected prune=model, a model from "
                 "tfshed.prune_low_magnitude(...), received None"
             )
+        if self._only_stepped:
+            known = lambda kernel: self._var_key(kernel.variable) in self._keys  # noqa: E731
+            own = [(group, list(filter(known, group.kernels))) for group in groups]
+            return [group.restricted_to(kernels) for group, kernels in own if kernels]
         strangers = [
             k.path for g in groups for k in g.kernels if self._var_key(k.variable) not in self._keys
         ]
@@ -179,7 +268,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         values = [np.asarray(w) for w in weights]
         if not self.built:
             # Keras' HDF5 loader has the state when the variables are not known yet.
-            object.__setattr__(self, "_early_weights", values)
+            private.set_untracked(self, _early_weights=values)
             return
         variables = self._in_file(self.variables, len(values))
         found, wanted = [w.shape for w in values], [tuple(v.shape) for v in variables]
@@ -216,6 +305,9 @@ class PruningOptimizer(keras.optimizers.Optimizer):
             # Inside of a TensorFlow graph the kernels have no values to begin with.
             with keras.name_scope(self.name), init_scope():
                 self.build(trainable_variables)
+        self._check_owner()
+        if not self._claimed:
+            self.claim()
         variables = list(trainable_variables or self._trainable_variables)
         step = ops.cast(self.inner_optimizer.iterations, "int32") + 1
         # Before the inner optimizer's step, which may use up the gradients.
@@ -223,9 +315,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         before = {
             id(g): g.prune(step, *seen.get(id(g), ())) for g in self.groups if g.config.monotone
         }
-        self.inner_optimizer.apply(
-            self._gradients(list(grads), variables, before), trainable_variables
-        )
+        self._inner_apply(self._gradients(list(grads), variables, before), trainable_variables)
         # Masks that are made anew rank what the whole step made of the weights: of accumulated
         # gradients only the last ones finish it.
         done = ops.cast(self.inner_optimizer.iterations, "int32")
@@ -234,6 +324,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
             if masks is None:
                 masks = group.prune(done, *seen.get(id(group), ()))
             group.shed(step, masks)
+        self._prune_averages()
 
     def _seen_by(
         self, group: PruningGroup, grads: Sequence[Any], variables: list[Any]
@@ -253,6 +344,19 @@ class PruningOptimizer(keras.optimizers.Optimizer):
                 # An embedding's gradient is sparse in rows.
                 gradients.append(sum_over_replicas(ops.convert_to_tensor(grad)))
         return gradients, slots
+
+    def _prune_averages(self) -> None:
+        """Writes zeros into the moving averages of pruned weights, of which models are made."""
+        for variable, average in private.moving_averages(self.inner_optimizer):
+            group, i = self._slots.get(self._var_key(variable), (None, 0))
+            if group is not None:
+                value = read(average)
+                average.assign(ops.where(group.mask_of(i), value, ops.zeros((), value.dtype)))
+
+    @property
+    def _model_variables_moving_average(self) -> Any:
+        # `keras.callbacks.SwapEMAWeights` looks here if loss scaling is outside.
+        return private.averages_list(self.inner_optimizer)
 
     def _gradients(
         self, grads: list[Any], variables: list[Any], masks: dict[int, Any]
@@ -337,50 +441,3 @@ def pruning_optimizer(optimizer: Any) -> PruningOptimizer | None:
     while optimizer is not None and not isinstance(optimizer, PruningOptimizer):
         optimizer = getattr(optimizer, "inner_optimizer", None)
     return optimizer
-
-
-def wrap_optimizer(model: Any, prune: Any) -> PruningOptimizer:
-    """Puts a `PruningOptimizer` around a compiled model's optimizer, inside any loss scaling.
-
-    Args:
-        model: compiled.
-        prune: what `PruningOptimizer` takes.
-    """
-    outer = model.optimizer
-    scaled = isinstance(outer, keras.optimizers.LossScaleOptimizer)
-    # Else the masks of a mirrored variable would be on one device only.
-    with strategy_scope(model):
-        found = PruningOptimizer(outer.inner_optimizer if scaled else outer, prune)
-        found.put_into(model)
-        if model.built:
-            found.build(model.trainable_variables)
-        if scaled:
-            outer.inner_optimizer = found
-        else:
-            _set_optimizer(model, found)
-    model.train_function = None
-    return found
-
-
-def unwrap_optimizer(model: Any) -> None:
-    """Gives a compiled model its own optimizer back; does nothing if it does not prune."""
-    found = pruning_optimizer(getattr(model, "optimizer", None))
-    if found is None:
-        return
-    if model.optimizer is found:
-        _set_optimizer(model, found.inner_optimizer)
-    else:
-        model.optimizer.inner_optimizer = found.inner_optimizer
-    release_optimizer(found)
-    model.train_function = None
-
-
-def _set_optimizer(model: Any, optimizer: Any) -> None:
-    model.optimizer = optimizer
-    # `.keras` saves the optimizer of this config; a step traced before has the old one.
-    model._compile_config.config["optimizer"] = optimizer
-
-
-def strategy_scope(model: Any) -> Any:
-    strategy = getattr(model, "distribute_strategy", None)
-    return strategy.scope() if strategy is not None else contextlib.nullcontext()

@@ -7,6 +7,7 @@ attribute of a Keras object; tests/test_house.py sees to that.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -172,6 +173,74 @@ def replace_compiled_optimizer(model: Any, optimizer: Any) -> None:
 def build_by_shapes(model: Any, batch: Any) -> None:
     """Builds a compiled model with its metrics and optimizer, from the shapes of a batch alone."""
     model._symbolic_build(data_batch=batch)
+
+
+@contextlib.contextmanager
+def tracking_attributes(on: bool) -> Iterator[None]:
+    """Within the block, variables assigned to attributes of an optimizer are tracked, or not.
+
+    Keras switches it off while a `LossScaleOptimizer` builds the optimizer inside of it.
+    """
+    before = global_state.get_global_attribute("tracking_on", True)
+    global_state.set_global_attribute("tracking_on", on)
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute("tracking_on", before)
+
+
+def track_attributes(optimizer: Any) -> None:
+    """Tracks variables of a built optimizer that lie in its attributes and are not tracked yet.
+
+    Nadam and Adafactor make variables by plain assignment, which Keras does not see while it
+    builds them inside of a `LossScaleOptimizer`: they would not be saved, and JAX would take their
+    first values for constants.
+    """
+    known = {id(v) for v in [*optimizer._variables, *optimizer._trainable_variables]}
+    for value in list(vars(optimizer).values()):
+        for each in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(each, keras.Variable) and id(each) not in known:
+                known.add(id(each))
+                optimizer._track_variable(each)
+
+
+def untrack(optimizer: Any, variable: Any) -> None:
+    """Takes a variable out of an optimizer's state; Keras can only add."""
+    optimizer._untrack_variable(variable)
+
+
+def averages_list(optimizer: Any) -> Any:
+    """The list of moving averages of an optimizer with `use_ema=True`.
+
+    Raises:
+        AttributeError: it has none, or is not built.
+    """
+    return optimizer._model_variables_moving_average
+
+
+def moving_averages(optimizer: Any) -> list[tuple[Any, Any]]:
+    """Pairs of a variable and its moving average, of an optimizer and those in a MultiOptimizer."""
+    found = []
+    for each in (optimizer, *getattr(optimizer, "optimizers", ())):
+        if getattr(each, "use_ema", False) and each.built:
+            pairs = zip(each._trainable_variables, averages_list(each))
+            found += [(v, average) for v, average in pairs if average is not None]
+    return found
+
+
+def built_with(optimizer: Any) -> list[Any]:
+    """The variables that a built optimizer steps."""
+    return list(optimizer._trainable_variables)
+
+
+def replace_saved_optimizer(model: Any, old: Any, new: Any) -> None:
+    """Makes `.keras` save `new` where the arguments of `compile` have `old`.
+
+    A model whose optimizer was set without `compile` has no such arguments.
+    """
+    arguments = getattr(model, "_compile_config", None)
+    if arguments is not None and arguments.config.get("optimizer") is old:
+        arguments.config["optimizer"] = new
 
 
 # Variables.

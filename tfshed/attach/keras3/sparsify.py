@@ -11,6 +11,7 @@ from keras import ops
 
 from tfshed.attach.decisions import check_finite, check_some, check_trained, decide, pruned_kernels
 from tfshed.attach.group import PruningGroup
+from tfshed.attach.ownership import note_pruned
 from tfshed.attach.rules import Selection
 from tfshed.core import criteria, engine
 from tfshed.core.backend import to_numpy
@@ -90,6 +91,7 @@ def sparsify(
     new, _ = engine.update(config, seen, masks, group.scopes, before, sparsity)
     for kernel, weight, mask, ax in zip(group.kernels, weights, new, axes):
         kernel.variable.assign(engine.shed(config, weight, mask, None, ax)[1])
+        note_pruned(kernel.variable)
     _tell_empty(group, sparsity)
     return model
 

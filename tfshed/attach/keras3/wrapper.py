@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfshed.attach.agreement import disagreement
 from tfshed.attach.decisions import Decision, decide, declared_kernels
 from tfshed.attach.keras3.private import (
     call_context,
@@ -23,10 +24,10 @@ from tfshed.attach.keras3.private import (
     trains_by_default,
 )
 from tfshed.attach.kernels import Kernel, KernelsByDefault
-from tfshed.attach.ownership import expected_in, optimizers_in, owner_of
+from tfshed.attach.ownership import expected_in, optimizers_in, owner_of, was_pruned
 from tfshed.attach.rules import Selection
 from tfshed.attach.saved_kernels import find_kernels
-from tfshed.core.backend import to_numpy
+from tfshed.core.backend import is_known, read, to_numpy
 from tfshed.core.config import PruningConfig
 
 PREFIX = "prune_low_magnitude_"
@@ -46,6 +47,8 @@ class PruneLowMagnitude(keras.layers.Wrapper):
         kernels: which of the layer's kernels, as `tfshed.attach.saved_kernels` names them, or as
             numbers in their order. None: all of them, since the layer itself was chosen; "default":
             those that are pruned when a whole model is declared, so no embeddings.
+        pruned: of a wrapper that was saved: for each of these kernels, whether pruning had taken
+            weights; their zeros are held when training goes on.
 
     Attributes:
         layer: the wrapped layer.
@@ -66,6 +69,7 @@ class PruneLowMagnitude(keras.layers.Wrapper):
         config: PruningConfig | None = None,
         kernels: Sequence[Any] | str | None = None,
         name: str | None = None,
+        pruned: Sequence[bool] = (),
         **kwargs: Any,
     ):
         if isinstance(layer, PruneLowMagnitude):
@@ -84,8 +88,9 @@ class PruneLowMagnitude(keras.layers.Wrapper):
         self._which_kernels = _checked(kernels)
         take_inputs_like(self, layer)
         self.supports_masking = layer.supports_masking
-        self.trainable = layer.trainable
+        self.saved_pruned = [bool(each) for each in pruned]
         self.built = layer.built
+        set_untracked(self, _calls=0)
         # By this a Sequential model knows the input of its first layer.
         copy_input_shape(layer, self)
         # tfmot's users ask the layer inside for it, too.
@@ -137,13 +142,32 @@ class PruneLowMagnitude(keras.layers.Wrapper):
 
     def check_pruned(self) -> None:
         """Raises RuntimeError unless an optimizer prunes all that this layer declares."""
-        trained = [k.variable for k in self.chosen_kernels() if k.variable.trainable]
-        owners = [owner_of(variable) for variable in trained]
+        trained = [k for k in self.chosen_kernels() if k.variable.trainable]
+        owners = [owner_of(k.variable) for k in trained]
         if any(owner is None or not owner.in_use for owner in owners) and not self._awaited():
             raise RuntimeError(
                 f"{self.name} is trained, but no optimizer prunes it. Add "
                 "tfshed.UpdatePruningStep() to the callbacks of fit(), or in a custom loop use "
                 "tfshed.PruningOptimizer(optimizer, model), built before the first step."
+            )
+        if trained and all(is_known(read(k.variable)) for k in trained):
+            self._check_zeros(trained)
+
+    def _check_zeros(self, kernels: list[Kernel]) -> None:
+        """Raises RuntimeError if pruned weights are not zero; looks at few of the calls.
+
+        In a training loop of one's own it is here where steps of another optimizer can be seen. At
+        the 2nd, 4th, 8th, .. call, since the weights have to be read for it.
+        """
+        set_untracked(self, _calls=self._calls + 1)
+        if self._calls < 2 or self._calls & (self._calls - 1):
+            return
+        found = disagreement(kernels)
+        if found is not None:
+            raise RuntimeError(
+                f"{self.name}: {found}. Another optimizer than the one that prunes has stepped "
+                "them, or weights were set: expected steps of the tfshed.PruningOptimizer. Make a "
+                "new one, tfshed.PruningOptimizer(optimizer, model), to go on from these weights."
             )
 
     def _awaited(self) -> bool:
@@ -210,11 +234,13 @@ class PruneLowMagnitude(keras.layers.Wrapper):
 
     def get_config(self) -> dict[str, Any]:
         put = keras.saving.serialize_keras_object
+        pruned = [was_pruned(k.variable) for k in self.chosen_kernels()]
         return {
             "name": self.name,
             "layer": put(self.layer),
             "config": put(self.config),
             "kernels": self._which_kernels,
+            **({"pruned": pruned} if any(pruned) else {}),
         }
 
     @classmethod

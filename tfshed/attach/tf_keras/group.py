@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfshed.attach.group import REFUSED, PruningGroup
+from tfshed.attach.starting import mask_of_zeros
 from tfshed.attach.tf_keras.slots import slots_of
 from tfshed.attach.tf_keras.state import Member
 from tfshed.core import engine
@@ -81,7 +82,7 @@ class WrapperGroup(PruningGroup):
         kept = np.zeros(len(self.totals), "int32")
         for member, scope in zip(self.members, self.scopes):
             if steps[id(member.wrapper)] < 0:
-                member.state.mask.assign(self._present(member.kernel))
+                member.state.mask.assign(mask_of_zeros(self.config, member.kernel))
                 member.state.threshold.assign(self._holders[scope].threshold)
             kept[scope] += int(to_numpy(member.state.mask).sum())
         for state, scope in zip(self.states, self.scopes):

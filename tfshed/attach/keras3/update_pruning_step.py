@@ -1,0 +1,217 @@
+"""`UpdatePruningStep`: makes a model prune while it is trained, and says what went wrong."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfshed.attach.agreement import disagreement
+from tfshed.attach.keras3 import private
+from tfshed.attach.keras3.declarations import declarations, declares_some
+from tfshed.attach.keras3.keep_zeros import let_go_of_zeros
+from tfshed.attach.keras3.optimizer import PruningOptimizer
+from tfshed.attach.keras3.wrapping import ensure_pruning, pruning_optimizers
+from tfshed.attach.ownership import chain, held_optimizers, owner_of
+from tfshed.attach.starting import check_start
+from tfshed.core.backend import to_numpy
+
+
+class UnfinishedPruning(UserWarning):
+    """Training ends before the schedule has come to its final sparsity."""
+
+
+class UpdatePruningStep(keras.callbacks.Callback):
+    """Makes a model from `prune_low_magnitude` prune while it is trained by `fit`.
+
+    It puts a `tfshed.PruningOptimizer` around the model's optimizer before the training step is
+    compiled; all the rest happens inside the step. Where it stands among the callbacks does not
+    matter. If a `train_step` of the model's own uses several optimizers, each of them is wrapped,
+    and each prunes the kernels that it steps.
+
+    At the end of an epoch it checks that the optimizer that prunes a kernel is the one that stepped
+    it, and that pruned weights are exactly zero. It warns, once for an optimizer, when a net has
+    shed itself more than a twentieth below its final target, when a kernel is empty, and when
+    training ends before the schedule does.
+
+    In a training loop of one's own: `set_model(model)` and `on_train_begin()` before it,
+    `on_epoch_end()` after each epoch. Steps may be taken with the optimizer that was given to the
+    model: they go through the one that prunes.
+
+    Args:
+        start: what to do if the kernels were pruned before in this process, by a `fit` before this
+            one or before a new `compile`. "auto" (default): if the weights are exactly zero under
+            the masks, pruning goes on with masks, threshold and counts. If not, weights were set or
+            restored since, and it starts again: masks are made from the weights, the threshold is
+            the first one. "continue": goes on in any case, and writes zeros under the masks.
+            "again": starts again in any case. Zeros that pruning made stay zeros. The log of
+            "tfshed" says which it was. The schedule counts the optimizer's steps: compile the model
+            anew to begin with its first step.
+
+    Raises:
+        ValueError: at the start of `fit`, if the model was not compiled, if nothing that it
+            declares can be pruned, or if it declares nothing and holds zeros that training would
+            fill.
+        RuntimeError: at the end of an epoch, if another optimizer stepped what should be pruned.
+
+    Warns:
+        UserWarning: the model declares nothing; it is trained as it is, as with tfmot.
+
+    >>> import keras, numpy as np, tfshed
+    >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> model = tfshed.prune_low_magnitude(net, tfshed.ConstantSparsity(0.5, 0))
+    >>> model.compile("sgd", "mse")
+    >>> x, y = np.ones((4, 8), "float32"), np.ones((4, 4), "float32")
+    >>> _ = model.fit(x, y, verbose=0, callbacks=[tfshed.UpdatePruningStep()])
+    >>> int((model.layers[0].layer.get_weights()[0] == 0).sum())
+    16
+    """
+
+    def __init__(self, start: str = "auto") -> None:
+        super().__init__()
+        self._start = check_start(start)
+        self._progress: dict[int, tuple[float, ...]] = {}
+
+    def set_model(self, model: Any) -> None:
+        super().set_model(model)
+        with let_go_of_zeros(model):
+            if not held_optimizers(model) or pruning_optimizers(model) or declares_some(model):
+                ensure_pruning(model, self._start)
+        self._progress = self._progress_of(model)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        model = self.model
+        self._progress = self._progress_of(model)
+        given = self.params or {}
+        epochs, steps = given.get("epochs"), given.get("steps")
+        if not epochs or not steps:
+            return
+        for optimizer in pruning_optimizers(model):
+            each = getattr(optimizer.inner_optimizer, "gradient_accumulation_steps", None) or 1
+            last = int(to_numpy(optimizer.iterations)) + epochs * steps // each
+            for group in optimizer.groups:
+                end = getattr(group.config.schedule, "end_step", -1)
+                if group.config.final_sparsity is not None and last < end:
+                    self._warn_unfinished(
+                        optimizer,
+                        f"the schedule ends at step {end}, this fit at step {last} or before",
+                        group.config.final_sparsity,
+                    )
+
+    def on_epoch_end(self, epoch: int = -1, logs: Any = None, batch: Any = None) -> None:
+        # `batch`: tfmot's guide for training loops of one's own calls it so.
+        model = self.model
+        self._check_steps(model)
+        self._check_zeros(model)
+        for optimizer in pruning_optimizers(model):
+            self._look_at_sparsity(optimizer)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        model = self.model
+        found = disagreement(_declared(model))
+        if found is not None:
+            warnings.warn(
+                f"at the end of training {found}. Another callback has set the weights, such as "
+                "EarlyStopping(restore_best_weights=True): masks and weights are of different "
+                "steps. Training on starts with masks that are made from the weights.",
+                stacklevel=2,
+            )
+        for optimizer in pruning_optimizers(model):
+            for group in optimizer.groups:
+                final, target = group.config.final_sparsity, 1 - float(to_numpy(group.target))
+                if final is not None and final > 0 and target < final - 1e-6:
+                    step = int(to_numpy(group.step))
+                    self._warn_unfinished(
+                        optimizer, f"after {step} steps it asks for {target:.4f}", final
+                    )
+
+    def _warn_unfinished(self, optimizer: PruningOptimizer, text: str, final: float) -> None:
+        _warn_once(
+            optimizer,
+            "unfinished",
+            f"training ends before pruning does, if you do not go on: the schedule's final "
+            f"sparsity is {final:.4f}; {text}. Train for more steps, or give the schedule an "
+            "earlier end_step.",
+            UnfinishedPruning,
+        )
+
+    def _progress_of(self, model: Any) -> dict[int, tuple[float, ...]]:
+        """What changes with every step that is tried, for each optimizer that prunes."""
+        found = {}
+        for _, _, outer in held_optimizers(model):
+            each = chain(outer)
+            for optimizer in each:
+                if isinstance(optimizer, PruningOptimizer):
+                    numbers = [float(private.steps_begun(each[-1]))]
+                    # A step that loss scaling left out was a step of this optimizer all the same.
+                    if hasattr(outer, "dynamic_scale"):
+                        numbers.append(float(to_numpy(outer.dynamic_scale)))
+                    found[id(optimizer)] = tuple(numbers)
+        return found
+
+    def _check_steps(self, model: Any) -> None:
+        """Raises RuntimeError unless the owner of every declared kernel has stepped."""
+        # Since training began: some optimizers pause for an epoch.
+        now = self._progress_of(model)
+        stepped = {key for key, numbers in now.items() if numbers != self._progress.get(key)}
+        idle = []
+        for kernel in _declared(model):
+            owner = owner_of(kernel.variable)
+            if owner is None or not owner.in_use or id(owner.optimizer) not in stepped:
+                idle.append(kernel.path)
+        if idle:
+            raise RuntimeError(
+                f"{model.name} was trained, but the optimizer that is to prune {idle[:3]} took no "
+                "step: expected training to step with model.optimizer or with an optimizer in an "
+                "attribute of the model. Put the one that steps there before training, or make it "
+                "a tfshed.PruningOptimizer(optimizer, model)."
+            )
+
+    def _check_zeros(self, model: Any) -> None:
+        found = disagreement(_declared(model))
+        if found is not None:
+            raise RuntimeError(
+                f"{model.name}: {found}. Another optimizer than the one that prunes has stepped "
+                "them, or a callback has set weights within the epoch: expected all steps to be "
+                "taken by model.optimizer"
+            )
+
+    def _look_at_sparsity(self, optimizer: PruningOptimizer) -> None:
+        for group in optimizer.groups:
+            kept = [int(to_numpy(m).sum()) for m in group.masks]
+            rho = sum(kept) / sum(int(np.prod(m.shape)) for m in group.masks)
+            final = group.config.final_sparsity
+            # So many of every group may be fewer than the schedule asks for.
+            target = 1.0 if final is None else group.config.granularity.keep_ratio(1.0 - final)
+            if final is not None and rho < 0.95 * target and group.sheds:
+                _warn_once(
+                    optimizer,
+                    "below",
+                    f"the net has shed itself below its final target: keep-ratio {rho:.4f}, target "
+                    f"{target:.4f}. A lower learning rate or momentum, or "
+                    "grow_threshold=False, sheds less.",
+                )
+            for problem in group.problems():
+                _warn_once(optimizer, problem, problem)
+            for kernel, n in zip(group.kernels, kept):
+                if n == 0:
+                    _warn_once(
+                        optimizer,
+                        kernel.path,
+                        f"nothing is left of {kernel.path}: all its weights are pruned",
+                    )
+
+
+def _declared(model: Any) -> list[Any]:
+    """The kernels that a model declares and that are trained."""
+    return [kernel for _, kernels in declarations(model) for kernel in kernels]
+
+
+def _warn_once(
+    optimizer: PruningOptimizer, what: str, text: str, category: type[Warning] = UserWarning
+) -> None:
+    if what not in optimizer.warned:
+        optimizer.warned.add(what)
+        warnings.warn(text, category, stacklevel=3)
