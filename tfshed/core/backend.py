@@ -138,5 +138,9 @@ def has_value(variable: Any) -> bool:
 
 
 def is_known(x: Any) -> bool:
-    """Whether the value of a tensor can be looked at now: it is not being traced."""
+    """Whether the value of a tensor can be looked at now: nothing is being traced."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.executing_eagerly())
     return _concrete(x)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tfshed
-from tests.nets import BACKEND, check_zeros, data, group, kernels, net, schedule
+from tests.nets import BACKEND, JIT, check_zeros, data, group, kernels, net, schedule
 from tfshed.core.backend import to_numpy
 
 pytestmark = pytest.mark.backend
@@ -29,7 +29,7 @@ def train(model, epochs=1):
 
 
 def compile(model):
-    model.compile(keras.optimizers.SGD(0.01), "mse")
+    model.compile(keras.optimizers.SGD(0.01), "mse", jit_compile=JIT[0])
 
 
 @pytest.mark.filterwarnings("ignore:the net has shed itself")

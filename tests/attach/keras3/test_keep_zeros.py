@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tfshed
-from tests.nets import ZerosAfterEveryStep, data, kernels, net, pruned
+from tests.nets import JIT, ZerosAfterEveryStep, data, kernels, net, pruned
 from tfshed.attach.keras3.optimizer import pruning_optimizer
 from tfshed.core.backend import to_numpy
 
@@ -33,7 +33,7 @@ ALL = [pytest.param(n, marks=[] if n == "averaged" else pytest.mark.backend) for
 def test_zeros_stay_through_several_fits(name):
     model = tfshed.sparsify(net(), 0.75)
     zeros = [w == 0 for w in kernels(model)]
-    model.compile(OPTIMIZERS[name](), "mse")
+    model.compile(OPTIMIZERS[name](), "mse", jit_compile=JIT[0])
     optimizer = model.optimizer
     for fits in range(1, 4):
         before = kernels(model)
@@ -51,7 +51,7 @@ def test_zeros_stay_through_several_fits(name):
 def test_a_kernel_of_nothing_but_zeros_stays_so():
     model = net()
     model.layers[0].kernel.assign(np.zeros((6, 8)))
-    model.compile("adam", "mse")
+    model.compile("adam", "mse", jit_compile=JIT[0])
     train(model, tfshed.KeepZeros())
     assert not kernels(model)[0].any() and kernels(model)[1].all()
 
@@ -59,7 +59,7 @@ def test_a_kernel_of_nothing_but_zeros_stays_so():
 @pytest.mark.backend
 def test_it_lets_go_when_fit_ends():
     model = tfshed.sparsify(net(), 0.75)
-    model.compile("adam", "mse")
+    model.compile("adam", "mse", jit_compile=JIT[0])
     train(model, tfshed.KeepZeros())
     train(model)
     dense = [np.count_nonzero(w) for w in kernels(model)]
@@ -87,7 +87,7 @@ def test_a_pruned_model_that_was_stripped_is_held():
     plain = tfshed.strip_pruning(model)
     zeros = [w == 0 for w in kernels(plain)]
     assert sum(z.sum() for z in zeros) == 54
-    plain.compile("adam", "mse")
+    plain.compile("adam", "mse", jit_compile=JIT[0])
     train(plain, tfshed.KeepZeros())
     for w, zero in zip(kernels(plain), zeros):
         np.testing.assert_array_equal(w == 0, zero)
@@ -98,7 +98,7 @@ def test_inside_of_loss_scaling():
     keras.mixed_precision.set_dtype_policy("mixed_float16")
     model = tfshed.sparsify(net(), 0.75)
     zeros = [w == 0 for w in kernels(model)]
-    model.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "mse")
+    model.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "mse", jit_compile=JIT[0])
     outer, inner = model.optimizer, model.optimizer.inner_optimizer
     train(model, tfshed.KeepZeros())
     assert model.optimizer is outer and outer.inner_optimizer is inner
@@ -112,7 +112,7 @@ def test_with_pruning_it_may_stand_before_or_after(first):
     model = tfshed.prune_low_magnitude(
         tfshed.sparsify(net(), 0.25), tfshed.LinearDecay(0.75, end_step=4), threshold=0.0
     )
-    model.compile(keras.optimizers.SGD(0.01), "mse")
+    model.compile(keras.optimizers.SGD(0.01), "mse", jit_compile=JIT[0])
     zeros = [w == 0 for w in kernels(model)]
     callbacks = [tfshed.KeepZeros(), tfshed.UpdatePruningStep()]
     train(model, *(callbacks if first else callbacks[::-1]), epochs=3)
@@ -129,7 +129,7 @@ def test_zeros_of_what_is_not_pruned_are_held_beside_pruning(first):
     half = np.where(np.arange(24).reshape(8, 3) % 2, kernels(plain)[1], 0)
     plain.layers[1].kernel.assign(half)
     model = tfshed.prune_low_magnitude(plain, tfshed.ConstantSparsity(0.5, 0), select="hidden")
-    model.compile(keras.optimizers.SGD(0.01), "mse")
+    model.compile(keras.optimizers.SGD(0.01), "mse", jit_compile=JIT[0])
     callbacks = [tfshed.KeepZeros(), tfshed.UpdatePruningStep()]
     state = len(model.optimizer.variables)
     for _ in range(2):
@@ -149,7 +149,7 @@ class BreakOff(keras.callbacks.Callback):
 @pytest.mark.backend
 def test_a_fit_that_is_broken_off_lets_go():
     model = tfshed.sparsify(net(), 0.75)
-    model.compile("adam", "mse")
+    model.compile("adam", "mse", jit_compile=JIT[0])
     optimizer = model.optimizer
     with pytest.raises(KeyboardInterrupt):
         train(model, tfshed.KeepZeros(), BreakOff())
@@ -169,7 +169,7 @@ def test_frozen_kernels_need_nobody_to_hold_their_zeros():
     model = tfshed.sparsify(net(), 0.75)
     for layer in model.layers:
         layer.enable_lora(2)
-    model.compile("adam", "mse")
+    model.compile("adam", "mse", jit_compile=JIT[0])
     zeros = [to_numpy(layer._kernel) == 0 for layer in model.layers]
     train(model, tfshed.KeepZeros())
     for layer, zero in zip(model.layers, zeros):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tfshed
-from tests.nets import BACKEND, array, check_zeros, data, group, kernels, net, pruned, schedule
+from tests.nets import BACKEND, JIT, array, check_zeros, data, group, kernels, net, pruned, schedule
 from tfshed.attach import ownership
 from tfshed.attach.keras3.optimizer import pruning_optimizer
 from tfshed.attach.keras3.wrapping import ensure_pruning
@@ -54,7 +54,7 @@ def test_a_model_that_goes_leaves_nothing_in_the_table():
     gc.collect()
     before = len(ownership._owners), len(ownership._models)
     model = declared()
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit_compile=JIT[0])
     train(model)
     assert all(owner_of(v).optimizer is model.optimizer for v in variables(model))
     del model
@@ -65,7 +65,7 @@ def test_a_model_that_goes_leaves_nothing_in_the_table():
 
 def test_the_last_one_that_claims_a_kernel_owns_it():
     model = declared()
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit_compile=JIT[0])
     train(model)
     mine = tfshed.PruningOptimizer("sgd", model)
     mine.build(model.trainable_variables)
@@ -85,7 +85,8 @@ def test_mixed_precision_goes_on_after_saving(explicit, tmp_path):
     def make():
         model = tfshed.prune_low_magnitude(net(), schedule(0.75, end=8), threshold=0.0)
         sgd = keras.optimizers.SGD(1e-2, momentum=0.9)
-        model.compile(keras.optimizers.LossScaleOptimizer(sgd) if explicit else sgd, "mse")
+        optimizer = keras.optimizers.LossScaleOptimizer(sgd) if explicit else sgd
+        model.compile(optimizer, "mse", run_eagerly=BACKEND == "tensorflow")
         return model
 
     half, whole = make(), make()
@@ -117,7 +118,7 @@ class RestoreFirst(keras.callbacks.Callback):
 
 def test_strip_never_changes_what_a_model_computes():
     model = tfshed.prune_low_magnitude(net(), schedule(0.75, end=8), scope="global", threshold=0.0)
-    model.compile(keras.optimizers.SGD(0.01), "mse")
+    model.compile(keras.optimizers.SGD(0.01), "mse", jit_compile=JIT[0])
     with pytest.warns(UserWarning) as told:
         train(model, RestoreFirst(), epochs=5)
         before, outputs = model.get_weights(), array(model(data()[0]))
@@ -133,7 +134,7 @@ def test_strip_never_changes_what_a_model_computes():
 
 def test_early_stopping_that_restores_weights_is_told_and_training_goes_on_from_them(caplog):
     model = tfshed.prune_low_magnitude(net(), schedule(0.75, end=8), scope="global", threshold=0.0)
-    model.compile(keras.optimizers.SGD(0.01), "mse")
+    model.compile(keras.optimizers.SGD(0.01), "mse", jit_compile=JIT[0])
     train(model, RestoreFirst(), callback=True, epochs=5)
     sparse = sparsity(model)
     assert 0 < sparse < 0.5
@@ -155,7 +156,7 @@ not_jax = pytest.mark.skipif(BACKEND == "jax", reason="an eager loop: JAX's opti
 def test_the_recipe_of_tfmot_for_loops_of_ones_own(compiled):
     model, optimizer = declared(), keras.optimizers.SGD(0.01, momentum=0.9)
     if compiled:
-        model.compile(optimizer, "mse")
+        model.compile(optimizer, "mse", jit_compile=JIT[0])
     else:
         model.optimizer = optimizer
     callback = tfshed.UpdatePruningStep()
@@ -172,7 +173,7 @@ def test_the_recipe_of_tfmot_for_loops_of_ones_own(compiled):
 @not_jax
 def test_steps_of_another_optimizer_are_an_error_at_a_later_call():
     model = declared()
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit_compile=JIT[0])
     train(model)
     with pytest.raises(RuntimeError, match="under the masks are not zero"):
         step_by_hand(model, keras.optimizers.SGD(0.1), 20)
@@ -222,7 +223,7 @@ def test_a_train_step_with_an_optimizer_of_its_own(same):
     model = Alias(optimizer)
     model.build((None, 6))
     model = tfshed.prune_low_magnitude(model, HALF)
-    model.compile(optimizer if same else "sgd", "mse")
+    model.compile(optimizer if same else "sgd", "mse", jit_compile=JIT[0])
     train(model, epochs=2)
     assert sparsity(model) == 0.5
     assert int(to_numpy(optimizer.iterations)) == 4
@@ -241,7 +242,7 @@ def test_an_optimizer_that_nobody_can_find_is_an_error_at_the_end_of_the_epoch()
         model.step = torch.no_grad()(model.step)
     model.build((None, 6))
     model = tfshed.prune_low_magnitude(model, HALF)
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit_compile=JIT[0])
     with pytest.raises(RuntimeError, match=r"took no\s+step"):
         train(model)
 
@@ -254,7 +255,7 @@ class Gan(keras.Model):
         self.generator, self.critic = net(seed=1), net(seed=2)
 
     def compile(self, g_optimizer, c_optimizer, **kwargs):
-        super().compile(**kwargs)
+        super().compile(jit_compile=JIT[0], **kwargs)
         self.g_optimizer, self.c_optimizer = g_optimizer, c_optimizer
 
     def call(self, x):
@@ -304,7 +305,9 @@ def test_every_optimizer_of_a_model_prunes_what_it_steps():
 def test_swapped_averages_are_sparse_in_checkpoints_and_validation(policy, tmp_path):
     keras.mixed_precision.set_dtype_policy(policy)
     model = declared()
-    model.compile(keras.optimizers.SGD(0.05, use_ema=True, ema_momentum=0.9), "mse")
+    model.compile(
+        keras.optimizers.SGD(0.05, use_ema=True, ema_momentum=0.9), "mse", jit_compile=JIT[0]
+    )
     seen = []
 
     class Look(keras.callbacks.Callback):
@@ -325,16 +328,16 @@ def test_seeds_in_a_loop_start_dense_and_a_new_compile_goes_on(caplog):
     caplog.set_level(logging.INFO, "tfshed")
     model = declared()
     first = model.get_weights()
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit_compile=JIT[0])
     train(model)
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit_compile=JIT[0])
     ensure_pruning(model)
     assert "goes on with the masks of the run before" in caplog.text
     assert all(to_numpy(m).mean() == 0.5 for m in group(model).masks)
     for again in ("compile", "fit"):
         model.set_weights(first)
         if again == "compile":
-            model.compile("sgd", "mse")
+            model.compile("sgd", "mse", jit_compile=JIT[0])
         caplog.clear()
         ensure_pruning(model)
         assert "pruning starts again" in caplog.text
@@ -351,7 +354,7 @@ def test_the_start_can_be_asked_for(start):
     assert threshold > 0.01
     if start == "continue":
         model.set_weights([np.full(w.shape, 2.0) for w in model.get_weights()])
-    model.compile(keras.optimizers.SGD(0.0), "mse")
+    model.compile(keras.optimizers.SGD(0.0), "mse", jit_compile=JIT[0])
     x, y = data(32)
     model.fit(x, y, verbose=0, batch_size=32, callbacks=[tfshed.UpdatePruningStep(start=start)])
     for mask, before in zip(group(model).masks, masks):
@@ -384,7 +387,7 @@ def test_zeros_of_before_are_trained_unless_they_are_to_be_held(held, monotone):
         hold_zeros=held,
         scope="layer",
     )
-    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=JIT[0])
     train(model, epochs=2)
     assert np.count_nonzero(kernels(model)[0]) == (6 if held else 36)
 
@@ -392,7 +395,7 @@ def test_zeros_of_before_are_trained_unless_they_are_to_be_held(held, monotone):
 def test_zeros_of_before_are_told(caplog):
     caplog.set_level(logging.INFO, "tfshed")
     model = tfshed.prune_low_magnitude(identity_net(), HALF)
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit_compile=JIT[0])
     ensure_pruning(model)
     assert "net/hidden/kernel: 30 of 36 weights" in caplog.text
 
@@ -402,7 +405,7 @@ def test_a_net_that_is_built_in_its_first_step_counts_nothing_shed(recwarn):
     model = keras.Sequential(
         [tfshed.prune_low_magnitude(keras.layers.Dense(4), HALF), keras.layers.Dense(3)]
     )
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit_compile=JIT[0])
     train(model)
     kept, scheduled, shed = to_numpy(group(model).counts)[:, 0]
     assert (kept, scheduled, shed) == (12, 12, 0)
@@ -428,11 +431,11 @@ def test_what_pruning_took_is_held_in_a_model_that_was_saved_without_its_optimiz
     model = Whole() if whole else net()
     model.build((None, 6))
     model = tfshed.prune_low_magnitude(model, HALF)
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit_compile=JIT[0])
     train(model)
     model.save(tmp_path / "m.keras", include_optimizer=False)
     loaded = keras.models.load_model(tmp_path / "m.keras")
-    loaded.compile("sgd", "mse")
+    loaded.compile("sgd", "mse", jit_compile=JIT[0])
     zeros = [w == 0 for w in kernels(loaded)]
     ensure_pruning(loaded)
     assert all((to_numpy(m) == ~z).all() for m, z in zip(group(loaded).masks, zeros))
@@ -453,17 +456,17 @@ def told(call):
 
 def test_training_that_ends_before_the_schedule_is_told_once():
     model = tfshed.prune_low_magnitude(net(), schedule(0.75, end=8), scope="global")
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit_compile=JIT[0])
     (text,) = told(lambda: train(model))
     assert "schedule ends at step 8" in text and "0.7500" in text
     assert told(lambda: train(model)) == [] == told(lambda: train(model, epochs=2))
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit_compile=JIT[0])
     assert told(lambda: train(model, epochs=4)) == []
 
 
 def test_training_without_any_update_is_told():
     model = tfshed.prune_low_magnitude(net(), tfshed.ConstantSparsity(0.5, 100))
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit_compile=JIT[0])
     (text,) = told(lambda: train(model))
     assert "after 2 steps it asks for 0.0000" in text
 
@@ -473,7 +476,7 @@ def test_one_callback_warns_for_each_of_two_models():
     callback = tfshed.UpdatePruningStep()
     for _ in range(2):
         model = declared(threshold=0.0)
-        model.compile("sgd", "mse")
+        model.compile("sgd", "mse", jit_compile=JIT[0])
         model.layers[0].layer.kernel.assign(np.zeros((6, 8)))
         ensure_pruning(model)
         group(model).masks[0].assign(np.zeros((6, 8), bool))

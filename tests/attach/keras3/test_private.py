@@ -217,3 +217,49 @@ def test_the_class_of_a_model():
     assert model.said == "other" and type(model).__name__ == "Other"
     private.set_class(model, own)
     assert type(model) is own
+
+
+def test_variables_that_an_optimizer_makes_by_plain_assignment():
+    model = nested()[1]
+    for on in (True, False):
+        optimizer = keras.optimizers.Nadam()
+        with private.tracking_attributes(on):
+            optimizer.build(model.trainable_variables)
+        assert any(v is optimizer._u_product for v in optimizer.variables) == on
+        private.track_attributes(optimizer)
+        private.track_attributes(optimizer)
+        assert sum(v is optimizer._u_product for v in optimizer.variables) == 1
+    assert private.built_with(optimizer) == model.trainable_variables
+
+
+def test_a_variable_leaves_the_state_of_an_optimizer():
+    optimizer = keras.optimizers.SGD()
+    before = len(optimizer.variables)
+    variable = optimizer.add_variable((2,), name="more")
+    assert len(optimizer.variables) == before + 1
+    private.untrack(optimizer, variable)
+    assert len(optimizer.variables) == before
+
+
+def test_moving_averages():
+    variables = nested()[1].trainable_variables
+    plain, averaged = keras.optimizers.SGD(), keras.optimizers.SGD(use_ema=True)
+    assert private.moving_averages(averaged) == []
+    for optimizer in (plain, averaged):
+        optimizer.build(variables)
+    assert private.moving_averages(plain) == []
+    pairs = private.moving_averages(averaged)
+    assert [id(v) for v, _ in pairs] == [id(v) for v in variables]
+    assert [id(a) for _, a in pairs] == [id(a) for a in private.averages_list(averaged)]
+    with pytest.raises(AttributeError):
+        private.averages_list(plain)
+
+
+def test_the_optimizer_that_is_saved():
+    model, first, other = nested()[1], keras.optimizers.SGD(), keras.optimizers.Adam()
+    model.optimizer = other
+    private.replace_saved_optimizer(model, first, other)
+    model.compile(first, "mse")
+    for old, saved in ((other, "SGD"), (first, "Adam")):
+        private.replace_saved_optimizer(model, old, other)
+        assert model.get_compile_config()["optimizer"]["class_name"] == saved

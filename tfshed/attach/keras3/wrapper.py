@@ -107,6 +107,16 @@ class PruneLowMagnitude(keras.layers.Wrapper):
             self.layer.build(*args, **kwargs)
         self.built = True
 
+    @property
+    def trainable(self) -> bool:
+        """Whether the layer inside is trained: it may be frozen or thawed there, too."""
+        layer = getattr(self, "layer", None)
+        return True if layer is None else bool(layer.trainable)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        keras.layers.Wrapper.trainable.fset(self, value)
+
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         return self.layer.compute_mask(inputs, previous_mask)
 
