@@ -58,25 +58,38 @@ def start_of(
         hold_zeros: whether every weight that is zero now is held at zero.
     """
     owners = [_owner_before(config, kernel) for kernel in kernels]
-    off = [0 if o is None else _count_off(k, o) for k, o in zip(kernels, owners)]
-    known = [owner for owner in owners if owner is not None]
-    goes_on = bool(known) and (start == "continue" or (start == "auto" and not any(off)))
-    if goes_on:
+    before = [None if o is None else np.asarray(to_numpy(o.state.masks[o.index])) for o in owners]
+    known = [(kernel, mask) for kernel, mask in zip(kernels, before) if mask is not None]
+    on = goes_on(config, known, start)
+    masks = []
+    for kernel, mask in zip(kernels, before):
+        if not on or mask is None:
+            masks.append(new_mask(config, kernel, mask, hold_zeros))
+        elif hold_zeros:
+            masks.append(np.logical_and(mask, nonzero(config, kernel)))
+        else:
+            masks.append(mask)
+    return Start(masks, owners if on else [])
+
+
+def goes_on(config: PruningConfig, known: Sequence[tuple[Kernel, np.ndarray]], start: str) -> bool:
+    """Whether pruning goes on with the masks of the run before; the log says which it is.
+
+    Args:
+        config: how the kernels are pruned.
+        known: the kernels that were pruned before, with their masks. None: there is nothing to go
+            on with, and nothing to say.
+        start: see `start_of`.
+    """
+    off = sum(_count_off(config, kernel, mask) for kernel, mask in known)
+    if known and (start == "continue" or (start == "auto" and not off)):
         logger.info("pruning goes on with the masks of the run before (%d kernels)", len(known))
-    elif known:
-        why = f"{sum(off)} weights under its masks are not zero" if any(off) else 'start="again"'
+        return True
+    if known:
+        why = f"{off} weights under its masks are not zero" if off else 'start="again"'
         level = logging.WARNING if start == "auto" else logging.INFO
         logger.log(level, "pruning starts again and leaves the run before: %s", why)
-    masks = []
-    for kernel, owner in zip(kernels, owners):
-        if goes_on and owner is not None:
-            mask = np.asarray(to_numpy(owner.state.masks[owner.index]))
-            if hold_zeros:
-                mask = np.logical_and(mask, nonzero(config, kernel))
-        else:
-            mask = _new_mask(config, kernel, owner, hold_zeros)
-        masks.append(mask)
-    return Start(masks, owners if goes_on else [])
+    return False
 
 
 def _owner_before(config: PruningConfig, kernel: Kernel) -> Owner | None:
@@ -87,9 +100,11 @@ def _owner_before(config: PruningConfig, kernel: Kernel) -> Owner | None:
     return owner
 
 
-def _count_off(kernel: Kernel, owner: Owner) -> int:
-    mask = to_numpy(owner.mask(kernel.variable, kernel.axes))
-    return int(np.logical_and(~mask, to_numpy(kernel.variable) != 0).sum())
+def _count_off(config: PruningConfig, kernel: Kernel, mask: np.ndarray) -> int:
+    """How many weights are not zero although the mask removes them."""
+    weight = to_numpy(kernel.variable)
+    kept = to_numpy(config.granularity.expand(mask, weight.shape, kernel.axes))
+    return int(np.logical_and(~kept, weight != 0).sum())
 
 
 def nonzero(config: PruningConfig, kernel: Kernel) -> np.ndarray:
@@ -98,9 +113,20 @@ def nonzero(config: PruningConfig, kernel: Kernel) -> np.ndarray:
     return np.asarray(to_numpy(config.granularity.magnitudes(read(weight), kernel.axes)) != 0)
 
 
-def _new_mask(
-    config: PruningConfig, kernel: Kernel, owner: Owner | None, hold_zeros: bool
+def new_mask(
+    config: PruningConfig, kernel: Kernel, before: np.ndarray | None, hold_zeros: bool
 ) -> np.ndarray:
+    """The mask with which a kernel begins, or starts again: bool, True = kept.
+
+    Weights that pruning took are held at zero. Those that are zero for another reason are trained,
+    unless `hold_zeros` says otherwise; the log tells how many they are.
+
+    Args:
+        config: how the kernel is pruned.
+        kernel: the kernel with its weights.
+        before: its mask in a run before; None: it had none.
+        hold_zeros: whether every weight that is zero now is held at zero.
+    """
     everything = np.ones(
         config.granularity.mask_shape(tuple(kernel.variable.shape), kernel.axes), bool
     )
@@ -109,12 +135,12 @@ def _new_mask(
     there = nonzero(config, kernel)
     if there.all() or hold_zeros:
         return there
-    if owner is not None and config.monotone:
+    if before is not None and config.monotone:
         # Weights from earlier in the run before: every zero in them is one that it pruned, and
         # what it kept is there. Otherwise the weights have nothing to do with that run.
-        taken = bool(there[np.asarray(to_numpy(owner.state.masks[owner.index]))].all())
+        taken = bool(there[before].all())
     else:
-        taken = owner is None and was_pruned(kernel.variable)
+        taken = before is None and was_pruned(kernel.variable)
     if taken:
         return there
     zeros = int(there.size - there.sum())
@@ -128,15 +154,6 @@ def _new_mask(
         there.size,
     )
     return everything
-
-
-def mask_of_zeros(config: PruningConfig, kernel: Kernel) -> np.ndarray:
-    """The mask that takes every zero for a pruned weight, but not a kernel of nothing but zeros."""
-    there = nonzero(config, kernel)
-    if there.any():
-        return there
-    _warn_of_nothing(config, kernel)
-    return np.ones_like(there)
 
 
 def _warn_of_nothing(config: PruningConfig, kernel: Kernel) -> None:

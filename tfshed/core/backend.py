@@ -134,7 +134,9 @@ def has_value(variable: Any) -> bool:
     """Whether a variable has a value; not if TensorFlow makes it in a function being traced."""
     if keras.backend.backend() != "tensorflow":
         return True
-    return bool(to_numpy(variable.value.is_initialized()))
+    # A variable of tf_keras is TensorFlow's own.
+    held = variable.value if isinstance(variable, keras.Variable) else variable
+    return bool(to_numpy(held.is_initialized()))
 
 
 def is_known(x: Any) -> bool:

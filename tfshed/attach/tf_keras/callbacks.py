@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tfshed.attach import notices
+from tfshed.attach.starting import check_start
 from tfshed.attach.tf_keras.hook import Hook, bind, hooks_of, wrappers_of
 from tfshed.attach.tf_keras.private import batches_trained
 from tfshed.attach.tf_keras.real import sparsity, tf_keras
@@ -27,14 +28,23 @@ class UpdatePruningStep(sparsity.UpdatePruningStep):
     empty; at the end of training, when the pruning schedule has not come to its end. In a custom
     training loop: `set_model(model)`, `on_train_begin()`, `on_epoch_end(0)`, `on_train_end()`.
 
+    Args:
+        start: what to do if the kernels were pruned before. "auto" (default): if the weights are
+            exactly zero under the masks, pruning goes on with masks, threshold, counts and step. If
+            not, the weights of layers were set since, and it starts again: masks are made from the
+            weights, the threshold is the first one, and the step is the optimizer's. "continue":
+            goes on in any case, and writes zeros under the masks. "again": starts again in any
+            case. Zeros that pruning made stay zeros. The log of "tfshed" says which it was.
+
     Raises:
         TypeError, ValueError: as `bind`.
         RuntimeError: at the end of an epoch in which the model was trained, but not by the
             optimizer that prunes it, or after which pruned weights are not zero.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, start: str = "auto") -> None:
         super().__init__()
+        self._start, self._bound = check_start(start), False
         self._warn = notices.WarnOnce()
         # What was true when the last epoch ended: steps and loss scales by hook, batches trained.
         self._before: dict[int, tuple[int, list[float]]] = {}
@@ -44,11 +54,13 @@ class UpdatePruningStep(sparsity.UpdatePruningStep):
         super().set_model(model)
         # In a custom loop the optimizer may come later.
         if not isinstance(model, tf_keras.Model) or model.optimizer is not None:
-            bind(model)
+            bind(model, start=self._start)
+            self._bound = True
 
     def on_train_begin(self, logs: Any = None) -> None:
         # All that tfmot does here but counting from 0, which `bind` has seen to.
-        bind(self.model)
+        bind(self.model, start=None if self._bound else self._start)
+        self._bound = False
         self.prunable_layers = wrappers_of(self.model)
         self._remember()
 

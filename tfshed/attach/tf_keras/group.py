@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfshed.attach.group import REFUSED, PruningGroup
-from tfshed.attach.starting import mask_of_zeros
+from tfshed.attach.starting import goes_on, new_mask
 from tfshed.attach.tf_keras.slots import slots_of
 from tfshed.attach.tf_keras.state import Member
 from tfshed.core import engine
@@ -72,25 +72,56 @@ class WrapperGroup(PruningGroup):
         """Optimizer steps done: int64 variable."""
         return self.wrappers[0].pruning_step
 
-    def start(self) -> None:
-        """Before training, outside of any function: what is zero already is pruned already."""
+    def start(self, step: int, start: str = "auto") -> None:
+        """Before training, outside of any function: makes the masks, or goes on with those there.
+
+        Args:
+            step: the optimizer steps done, with which a run that starts again begins to count.
+            start: "auto", "continue" or "again", see `tfshed.UpdatePruningStep`.
+        """
         steps = {id(w): int(to_numpy(w.pruning_step)) for w in self.wrappers}
-        if len({*steps.values()}) > 1 or min(steps.values()) < 0:
-            self._count_steps(max(0, *steps.values()))
-        if min(steps.values()) >= 0:
+        before = [m for m in self.members if steps[id(m.wrapper)] >= 0]
+        known = [(m.kernel, to_numpy(m.state.mask)) for m in before]
+        if goes_on(self.config, known, start):
+            # Layers that were frozen until now count the steps of the others.
+            self._count_steps(max(steps.values()))
+            target = min(float(to_numpy(m.wrapper.pruning_target)) for m in before)
+            for wrapper in self.wrappers:
+                wrapper.pruning_target.assign(target)
+            self._begin([m for m in self.members if steps[id(m.wrapper)] < 0], [])
+            if start == "continue":
+                self.zero()
             return
+        # The step before training counts as 0, in a wrapper that was loaded as well.
+        self._count_steps(step if before else 0)
+        for wrapper in self.wrappers:
+            wrapper.pruning_target.assign(1.0)
+        for state in self.states:
+            state.threshold.assign(self.config.threshold)
+            state.survives_above.assign(0.0)
+        self._begin(self.members, before)
+        # A criterion that looks at gradients has none yet.
+        if not self.config.monotone and not before and not self.needs:
+            self.prune(tf.constant(1))
+            self.zero()
+
+    def _begin(self, members: Sequence[Member], before: Sequence[Member]) -> None:
+        """Makes new masks for some kernels, of which some were pruned in a run before."""
+        if not members:
+            return
+        new = {id(m.kernel.variable) for m in members}
+        known = {id(m.kernel.variable) for m in before}
         kept = np.zeros(len(self.totals), "int32")
         for member, scope in zip(self.members, self.scopes):
-            if steps[id(member.wrapper)] < 0:
-                member.state.mask.assign(mask_of_zeros(self.config, member.kernel))
+            number = id(member.kernel.variable)
+            if number in new:
+                old = to_numpy(member.state.mask) if number in known else None
+                mask = new_mask(self.config, member.kernel, old, self.config.hold_zeros)
+                member.state.mask.assign(mask)
                 member.state.threshold.assign(self._holders[scope].threshold)
             kept[scope] += int(to_numpy(member.state.mask).sum())
         for state, scope in zip(self.states, self.scopes):
             state.counts.assign([kept[scope], 0, 0])
-        # A criterion that looks at gradients has none yet.
-        if not self.config.monotone and max(steps.values()) < 0 and not self.needs:
-            self.prune(tf.constant(1))
-            self.zero()
 
     def _count_steps(self, step: Any) -> None:
         for wrapper in self.wrappers:

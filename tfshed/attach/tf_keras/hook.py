@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfshed.attach.group import number_positions
 from tfshed.attach.kernels import candidates
 from tfshed.attach.mixing import mixes_elements
+from tfshed.attach.starting import check_start
 from tfshed.attach.tf_keras.group import WrapperGroup
 from tfshed.attach.tf_keras.private import layers_in, optimizers_in, set_untracked
 from tfshed.attach.tf_keras.real import tf_keras
@@ -72,6 +73,8 @@ class Hook:
         self.made_for = _parts(optimizers, wrappers)
         self._outer, self._model = list(optimizers), weakref.ref(model)
         self._groups: list[WrapperGroup] | None = None
+        # How the masks are to begin; None: they have begun.
+        self._start: str | None = "auto"
         for optimizer in self.optimizers:
             for name, wrap in (
                 ("apply_gradients", self._apply),
@@ -91,10 +94,27 @@ class Hook:
                 groups = groups_of(self.wrappers)
                 number_positions(groups)
                 tell_what_is_left(self.wrappers, bool(groups))
-                for group in groups:
-                    group.start()
             self._groups = groups
+            self.begin()
         return self._groups
+
+    def begin_anew(self, start: str) -> None:
+        """Lets the next `begin` look at the masks once more, as a new `fit` does.
+
+        Args:
+            start: "auto", "continue" or "again", see `tfshed.UpdatePruningStep`.
+        """
+        self._start = start
+
+    def begin(self) -> None:
+        """Before training: makes or checks the masks; done already, it does nothing."""
+        if self._start is None or not all(wrapper.settled for wrapper in self.wrappers):
+            return
+        start, groups, self._start = self._start, self.groups, None
+        with tf.init_scope():
+            step = max(int(to_numpy(optimizer.iterations)) for optimizer in self.optimizers)
+            for group in groups:
+                group.start(step, start)
 
     @property
     def step(self) -> int:
@@ -217,7 +237,7 @@ def hooks_of(model: Any) -> list[Hook]:
     return [hook for hook in found.values() if hook.is_in_use()]
 
 
-def bind(model: Any, optimizer: Any = None) -> Hook:
+def bind(model: Any, optimizer: Any = None, start: str | None = None) -> Hook:
     """Makes an optimizer prune a tf_keras model; done already, it does nothing.
 
     `UpdatePruningStep` calls it. Call it yourself where only tfmot's callbacks are used with a
@@ -230,6 +250,8 @@ def bind(model: Any, optimizer: Any = None) -> Hook:
             holds: `model.optimizer`, and for a `train_step` of its own those in other attributes.
             One that was named for a layer goes on pruning it when the model is bound
             again without one.
+        start: how masks begin if the kernels were pruned before: "auto", "continue" or "again", as
+            in `UpdatePruningStep`. Default None: "auto", but only where this has something to do.
 
     Returns:
         The hook; its `groups` have masks, thresholds and counts.
@@ -267,6 +289,8 @@ def bind(model: Any, optimizer: Any = None) -> Hook:
         named = [w for w in wrappers if w.hook is not None and w.hook.chosen]
         wrappers = [w for w in wrappers if w not in named]
         if not wrappers:
+            for hook in {id(w.hook): w.hook for w in named}.values():
+                _begin(hook, start)
             return named[0].hook
         optimizers = optimizers_in(model)
     if not optimizers:
@@ -276,9 +300,14 @@ def bind(model: Any, optimizer: Any = None) -> Hook:
             "optimizer: tfshed.tfmot.bind(model, optimizer)"
         )
     hook = _hook_for(optimizers, model, wrappers, chosen)
-    if all(wrapper.settled for wrapper in wrappers):
-        hook.groups  # noqa: B018  # now, where variables have values
+    _begin(hook, start)
     return hook
+
+
+def _begin(hook: Hook, start: str | None) -> None:
+    if start is not None:
+        hook.begin_anew(check_start(start))
+    hook.begin()
 
 
 def _hook_for(

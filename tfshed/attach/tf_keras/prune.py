@@ -207,6 +207,8 @@ def strip(model: Any) -> Any:
     for wrapper in wrappers:
         if wrapper not in own and wrapper.pruning_obj is not None:
             wrapper.pruning_obj.weight_mask_op()
+    for wrapper in own:
+        wrapper.note_pruned()
     for hook in {id(w.hook): w.hook for w in own if w.hook is not None}.values():
         hook.release()
         model.train_function = model.train_tf_function = None

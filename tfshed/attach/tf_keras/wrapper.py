@@ -11,6 +11,7 @@ import keras
 
 from tfshed.attach.decisions import decide, declared_kernels
 from tfshed.attach.kernels import Kernel, KernelsByDefault, candidates
+from tfshed.attach.ownership import note_pruned
 from tfshed.attach.rules import Selection
 from tfshed.attach.saved_kernels import find_kernels
 from tfshed.attach.tf_keras.masking import Masking
@@ -18,6 +19,7 @@ from tfshed.attach.tf_keras.private import is_saving, set_untracked, takes_mask,
 from tfshed.attach.tf_keras.real import pruning_wrapper, sparsity, tf_keras
 from tfshed.attach.tf_keras.state import KernelState
 from tfshed.core import schedules
+from tfshed.core.backend import to_numpy
 from tfshed.core.config import PruningConfig
 
 
@@ -169,6 +171,12 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
     def not_zero_under_masks(self) -> list[str]:
         """The paths of kernels with weights that their mask removes and that are not zero."""
         return [] if self.pruning_obj is None else self.pruning_obj.not_zero_under_masks()
+
+    def note_pruned(self) -> None:
+        """Lets whoever prunes these kernels next hold the zeros that pruning made."""
+        for kernel, state in zip(self.chosen_kernels(), self.state):
+            if not to_numpy(state.mask).all():
+                note_pruned(kernel.variable)
 
     @property
     def hook(self) -> Any:
