@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from tfshed.attach.keras3.optimizer import pruning_optimizer
-from tfshed.attach.keras3.private import steps_begun
+from tfshed.attach.keras3.private import model_of, steps_begun
 from tfshed.core.backend import to_numpy
 from tfshed.observe.clock import Clock
 from tfshed.observe.evaluate import evaluate_aside
@@ -186,7 +186,7 @@ class KeepRatio(keras.callbacks.Callback):
         if self._probe is not None:
             return True
         # `self.model` copies the state out of the running step on JAX, at every batch here.
-        model = self._model if keras.backend.backend() == "jax" else self.model
+        model = model_of(self) if keras.backend.backend() == "jax" else self.model
         optimizer = model.optimizer
         if optimizer is None or not optimizer.built:
             return False

@@ -263,3 +263,24 @@ def test_the_optimizer_that_is_saved():
     for old, saved in ((other, "SGD"), (first, "Adam")):
         private.replace_saved_optimizer(model, old, other)
         assert model.get_compile_config()["optimizer"]["class_name"] == saved
+
+
+def test_what_an_optimizer_holds():
+    model = keras.Sequential([keras.Input((2,)), L.Dense(1)])
+    optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
+    optimizer.build(model.trainable_variables)
+    assert [id(v) for v in private.trained_by(optimizer)] == [
+        id(v) for v in model.trainable_variables
+    ]
+    made = private.made_by(optimizer)
+    assert [id(v) for v in made] == [id(v) for v in optimizer.variables]
+    keys = {private.variable_key(optimizer, v) for v in model.trainable_variables}
+    assert len(keys) == 2
+    assert private.variable_key(optimizer, model.layers[0].kernel) in keys
+    assert private.variable_key(optimizer, keras.Variable([1.0])) not in keys
+
+
+def test_the_model_of_a_callback():
+    callback, model = keras.callbacks.Callback(), keras.Sequential([L.Dense(1)])
+    callback.set_model(model)
+    assert private.model_of(callback) is model

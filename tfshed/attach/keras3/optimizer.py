@@ -126,7 +126,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         # Keras' HDF5 loader builds optimizers with no variables at all: wait for the real ones.
         if self.built or (not variables and self._prune() is None):
             return
-        private.set_untracked(self, _keys={self._var_key(v): i for i, v in enumerate(variables)})
+        private.set_untracked(self, _keys={self._key_of(v): i for i, v in enumerate(variables)})
         groups = self._find_groups(variables)
         if not self.inner_optimizer.built:
             self.inner_optimizer.build(variables)
@@ -149,7 +149,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
             group.build(self.add_variable, self._start)
         self.groups.append(group)
         for i, kernel in enumerate(group.kernels):
-            self._slots[self._var_key(kernel.variable)] = (group, i)
+            self._slots[self._key_of(kernel.variable)] = (group, i)
 
     def add_group(self, group: PruningGroup) -> None:
         """Prunes by one group more from now on, on kernels that are in no group yet."""
@@ -161,7 +161,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         """Lets a group go that `add_group` added."""
         self.groups.remove(group)
         for kernel in group.kernels:
-            del self._slots[self._var_key(kernel.variable)]
+            del self._slots[self._key_of(kernel.variable)]
         for variable in group.variables:
             private.untrack(self, variable)
         release([k.variable for k in group.kernels], note=False)
@@ -215,7 +215,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
 
     def steps(self, variable: Any) -> bool:
         """Whether this optimizer was built with a variable."""
-        return self.built and self._var_key(variable) in self._keys
+        return self.built and self._key_of(variable) in self._keys
 
     def _check_owner(self) -> None:
         """Raises RuntimeError if another optimizer prunes a kernel of this one."""
@@ -242,11 +242,11 @@ class PruningOptimizer(keras.optimizers.Optimizer):
                 "tfshed.prune_low_magnitude(...), received None"
             )
         if self._only_stepped:
-            known = lambda kernel: self._var_key(kernel.variable) in self._keys  # noqa: E731
+            known = lambda kernel: self._key_of(kernel.variable) in self._keys  # noqa: E731
             own = [(group, list(filter(known, group.kernels))) for group in groups]
             return [group.restricted_to(kernels) for group, kernels in own if kernels]
         strangers = [
-            k.path for g in groups for k in g.kernels if self._var_key(k.variable) not in self._keys
+            k.path for g in groups for k in g.kernels if self._key_of(k.variable) not in self._keys
         ]
         if strangers:
             raise ValueError(
@@ -255,9 +255,12 @@ class PruningOptimizer(keras.optimizers.Optimizer):
             )
         return groups
 
+    def _key_of(self, variable: Any) -> Any:
+        return private.variable_key(self, variable)
+
     @property
     def variables(self) -> list[Any]:
-        return [*self._variables, *self.inner_optimizer.variables]
+        return [*private.made_by(self), *self.inner_optimizer.variables]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Sets all of `variables`; before the build, as soon as there are any.
@@ -287,15 +290,15 @@ class PruningOptimizer(keras.optimizers.Optimizer):
 
     # The inner optimizer is saved by its own walk: its state would be written twice otherwise.
     def save_own_variables(self, store: Any) -> None:
-        for i, variable in enumerate(self._variables):
+        for i, variable in enumerate(private.made_by(self)):
             store[str(i)] = to_numpy(variable)
 
     def load_own_variables(self, store: Any) -> None:
-        variables = self._in_file(self._variables, len(store.keys()))
+        variables = self._in_file(private.made_by(self), len(store.keys()))
         if len(store.keys()) != len(variables):
             raise ValueError(
-                f"pruning state: expected {len(self._variables)} arrays for this model and pruning "
-                f"configuration, received {len(store.keys())}"
+                f"pruning state: expected {len(private.made_by(self))} arrays for this model and "
+                f"pruning configuration, received {len(store.keys())}"
             )
         for i, variable in enumerate(variables):
             variable.assign(store[str(i)])
@@ -308,7 +311,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         self._check_owner()
         if not self._claimed:
             self.claim()
-        variables = list(trainable_variables or self._trainable_variables)
+        variables = list(trainable_variables or private.trained_by(self))
         step = ops.cast(self.inner_optimizer.iterations, "int32") + 1
         # Before the inner optimizer's step, which may use up the gradients.
         seen = {id(g): self._seen_by(g, grads, variables) for g in self.groups if g.needs}
@@ -332,12 +335,12 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         """What the criterion of a group needs of each kernel: gradients and slots."""
         slots = None
         if "slots" in group.needs:
-            found = slots_of(self.inner_optimizer, self._trainable_variables)
-            slots = [found[self._keys[self._var_key(k.variable)]] for k in group.kernels]
-        given = {self._var_key(v): grad for v, grad in zip(variables, grads)}
+            found = slots_of(self.inner_optimizer, private.trained_by(self))
+            slots = [found[self._keys[self._key_of(k.variable)]] for k in group.kernels]
+        given = {self._key_of(v): grad for v, grad in zip(variables, grads)}
         gradients = []
         for kernel in group.kernels if "gradient" in group.needs else ():
-            grad = given.get(self._var_key(kernel.variable))
+            grad = given.get(self._key_of(kernel.variable))
             if grad is None:
                 gradients.append(ops.zeros(kernel.variable.shape, dtype="float32"))
             else:
@@ -348,7 +351,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
     def _prune_averages(self) -> None:
         """Writes zeros into the moving averages of pruned weights, of which models are made."""
         for variable, average in private.moving_averages(self.inner_optimizer):
-            group, i = self._slots.get(self._var_key(variable), (None, 0))
+            group, i = self._slots.get(self._key_of(variable), (None, 0))
             if group is not None:
                 value = read(average)
                 average.assign(ops.where(group.mask_of(i), value, ops.zeros((), value.dtype)))
@@ -365,7 +368,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         if masked == "auto":
             masked = mixes_elements(self.inner_optimizer)
         for j, (grad, variable) in enumerate(zip(grads, variables)):
-            group, i = self._slots.get(self._var_key(variable), (None, 0))
+            group, i = self._slots.get(self._key_of(variable), (None, 0))
             # The gradient of an embedding is sparse in rows: adding to it would make it dense.
             if group is None or grad is None or type(grad).__name__ == "IndexedSlices":
                 continue
@@ -396,7 +399,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         return self.inner_optimizer.scale_loss(loss)
 
     def get_config(self) -> dict[str, Any]:
-        groups = [g.get_config(lambda v: self._keys[self._var_key(v)]) for g in self.groups]
+        groups = [g.get_config(lambda v: self._keys[self._key_of(v)]) for g in self.groups]
         return {
             "name": self.name,
             "inner_optimizer": keras.saving.serialize_keras_object(self.inner_optimizer),

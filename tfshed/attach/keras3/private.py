@@ -159,6 +159,30 @@ def take_inputs_like(layer: Any, other: Any) -> None:
 # Training.
 
 
+def model_of(callback: Any) -> Any:
+    """The model of a callback, without its state.
+
+    On JAX `callback.model` copies the state out of the running step into the model, which costs
+    the more the larger the model is. What was compiled can be looked at without.
+    """
+    return callback._model
+
+
+def variable_key(optimizer: Any, variable: Any) -> Any:
+    """What an optimizer knows a variable by: it may get variables of another order or backend."""
+    return optimizer._var_key(variable)
+
+
+def made_by(optimizer: Any) -> list[Any]:
+    """The variables that an optimizer made itself, in the order in which they are saved."""
+    return list(optimizer._variables)
+
+
+def trained_by(optimizer: Any) -> list[Any]:
+    """The variables that an optimizer was built with."""
+    return list(optimizer._trainable_variables)
+
+
 def steps_begun(optimizer: Any) -> int:
     """The batches that an optimizer was given, also those of an accumulation under way."""
     return int(keras.ops.convert_to_numpy(optimizer._iterations))
