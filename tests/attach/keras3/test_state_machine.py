@@ -299,7 +299,7 @@ class PrunedModel(RuleBasedStateMachine):
 
 def tfshed_target(groups):
     """The sparsity over all groups that their targets come to; None where nothing is pruned."""
-    if not groups or any(g.config.granularity.grouped for g in groups):
+    if not groups or any(isinstance(g.config.granularity, tfshed.NxM) for g in groups):
         return None
     total = sum(int(g.totals.sum()) for g in groups)
     kept = sum(float(array(g.target)) * int(g.totals.sum()) for g in groups)
