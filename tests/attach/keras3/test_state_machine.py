@@ -198,7 +198,7 @@ class PrunedModel(RuleBasedStateMachine):
             warnings.simplefilter("always")
             try:
                 history = self.model.fit(
-                    X, Y, batch_size=BATCH, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks
+                    X, Y, BATCH, epochs, verbose=0, callbacks=callbacks, shuffle=False
                 )
             except (ValueError, RuntimeError) as error:
                 event(f"error: {type(error).__name__}")
