@@ -78,33 +78,33 @@ __all__ = [
 ]
 
 # Public modules that are imported when first used, since they bring TensorFlow or matplotlib.
-_MODULES = {
-    "criteria": "tfshed.core.criteria",
-    "datasets": "tfshed.datasets",
-    "distribution": "tfshed.distribution",
-    "experiments": "tfshed.experiments",
-    "export": "tfshed.export",
-    "granularity": "tfshed.core.granularity",
-    "learning_rates": "tfshed.learning_rates",
-    "models": "tfshed.models",
-    "plots": "tfshed.plots",
-    "schedules": "tfshed.core.schedules",
-    "tfmot": "tfshed.tfmot",
-    "training": "tfshed.training",
-}
+_MODULES = (
+    "criteria",
+    "datasets",
+    "distribution",
+    "experiments",
+    "export",
+    "granularity",
+    "learning_rates",
+    "models",
+    "plots",
+    "schedules",
+    "tfmot",
+    "training",
+)
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return importlib.import_module(_MODULES[name])
+        return importlib.import_module(f"tfshed.{name}")
     raise AttributeError(f"module 'tfshed' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     """The public names, which is what a console completes after `tfshed.`, and nothing else."""
-    modules = dict(_MODULES)
+    modules = set(_MODULES)
     # tf_keras runs on TensorFlow alone: elsewhere the name is an error that says so, and tools
     # that look at every name of a module (help, inspect.getmembers) would end with it.
     if keras.backend.backend() != "tensorflow":
-        del modules["tfmot"]
+        modules.remove("tfmot")
     return sorted([*__all__, *modules, "__version__"])

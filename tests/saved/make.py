@@ -263,7 +263,8 @@ def behaviour(thing):
         net = keras.Sequential([keras.Input((16,)), keras.layers.Dense(8)])
         kernel = np.random.default_rng(9).normal(size=(16, 8)).astype("float32")
         net.set_weights([kernel, np.zeros(8)])
-        tfshed.sparsify(net, 0.6, **{"criterion" if is_criterion else "granularity": thing})
+        how = {"criterion" if is_criterion else "granularity": thing}
+        tfshed.sparsify(net, 0.6, select="kernel", **how)
         return ["".join("x" if w else "." for w in row) for row in net.get_weights()[0]]
     return None
 
