@@ -33,8 +33,12 @@ def close(found, wanted, what="", rtol=1e-5, atol=1e-6):
     np.testing.assert_allclose(found, wanted, rtol, atol, err_msg=what)
 
 
+# What random and selective pruning do next has been mended since these were written.
+DRAWN_ANEW = ("kinds", "tf_keras_keras")
+
+
 def check_story(model, name):
-    """The state to the bit; then outputs and three steps more (not of `kinds`)."""
+    """The state to the bit; then outputs and three steps more, where these are as they were."""
     wanted = read_story(name)
     x, y = wanted.pop("x"), wanted.pop("y")
     if keras.backend.backend() == "jax":
@@ -45,8 +49,8 @@ def check_story(model, name):
     for what, value in wanted.items():
         # Whole numbers have the width of the backend.
         assert found[what].dtype.kind == value.dtype.kind, what
-        if name == "kinds" and not what.startswith("saved/"):
-            continue  # what random and selective pruning do next has been mended since
+        if name in DRAWN_ANEW and not what.startswith("saved/"):
+            continue
         if what.startswith("saved/") or value.dtype.kind != "f":
             np.testing.assert_array_equal(found[what], value, err_msg=what)
         else:
