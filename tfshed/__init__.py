@@ -8,9 +8,10 @@ import keras
 from tfshed.attach.keras3.keep_zeros import KeepZeros
 from tfshed.attach.keras3.optimizer import PruningOptimizer
 from tfshed.attach.keras3.sparsify import sparsify
-from tfshed.attach.keras3.update_pruning_step import UnfinishedPruning, UpdatePruningStep
+from tfshed.attach.keras3.update_pruning_step import UpdatePruningStep
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.attach.latency import PruneForLatencyOnXNNPack
+from tfshed.attach.notices import UnfinishedPruning
 from tfshed.attach.policies import PrunableLayer, PruningPolicy
 from tfshed.attach.prune import prune_low_magnitude
 from tfshed.attach.prune_registry import PruneRegistry, collect_prunable_layers

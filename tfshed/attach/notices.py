@@ -16,6 +16,10 @@ from tfshed.core.backend import to_numpy
 BELOW_TARGET = 0.95
 
 
+class UnfinishedPruning(UserWarning):
+    """Training ends before the schedule has come to its final sparsity."""
+
+
 class WarnOnce:
     """Warns of each thing once, however often it is found.
 
@@ -32,11 +36,11 @@ class WarnOnce:
     def __init__(self) -> None:
         self._told: set[str] = set()
 
-    def __call__(self, what: str, text: str) -> None:
+    def __call__(self, what: str, text: str, category: type[Warning] = UserWarning) -> None:
         """Warns with a text, unless this was called with the same `what` before."""
         if what not in self._told:
             self._told.add(what)
-            warnings.warn(text, stacklevel=3)
+            warnings.warn(text, category, stacklevel=3)
 
 
 def about_masks(group: Any) -> Iterator[tuple[str, str]]:
@@ -92,6 +96,23 @@ def about_schedule(group: Any) -> str | None:
     return (
         f"training ended before the pruning schedule: {done}, and the schedule ends{where} at "
         f"{final:.4f}. Train longer, or give the schedule an earlier end_step or begin_step."
+    )
+
+
+def ends_too_early(group: Any, last_step: int) -> str | None:
+    """Tells at the start of training that it will end before the schedule; None if it will not.
+
+    Args:
+        group: a `PruningGroup`.
+        last_step: the optimizer step in which training ends at the latest.
+    """
+    final, end = group.config.final_sparsity, getattr(group.config.schedule, "end_step", -1)
+    if final is None or last_step >= end:
+        return None
+    return (
+        f"training will end before the pruning schedule: this fit ends in step {last_step} or "
+        f"before, and the schedule ends in step {end} at {final:.4f}. Train for more steps, or "
+        "give the schedule an earlier end_step. If more training follows, nothing is wrong."
     )
 
 

@@ -22,6 +22,7 @@ from tfshed.attach.keras3.redirect import redirect, restore
 from tfshed.attach.keras3.slots import slots_of
 from tfshed.attach.kernels import Kernel
 from tfshed.attach.mixing import mixes_elements
+from tfshed.attach.notices import WarnOnce
 from tfshed.attach.ownership import claim, owned_by, owner_of, release, transfer
 from tfshed.attach.starting import check_start
 from tfshed.core.backend import init_scope, read, sum_over_replicas, to_numpy
@@ -117,8 +118,8 @@ class PruningOptimizer(keras.optimizers.Optimizer):
             _only_stepped=only_stepped,
             _claimed=False,
             _inner_apply=inner.apply,
-            # What callbacks have warned of; each warning is given once for an optimizer.
-            warned=set(),
+            # Callbacks warn through it, so that each warning is given once for an optimizer.
+            warn_once=WarnOnce(),
         )
 
     def build(self, variables: Sequence[Any]) -> None:

@@ -6,8 +6,8 @@ import warnings
 from typing import Any
 
 import keras
-import numpy as np
 
+from tfshed.attach import notices
 from tfshed.attach.agreement import disagreement
 from tfshed.attach.keras3 import private
 from tfshed.attach.keras3.declarations import declarations, declares_some
@@ -17,10 +17,6 @@ from tfshed.attach.keras3.wrapping import ensure_pruning, pruning_optimizers
 from tfshed.attach.ownership import chain, held_optimizers, owner_of
 from tfshed.attach.starting import check_start
 from tfshed.core.backend import to_numpy
-
-
-class UnfinishedPruning(UserWarning):
-    """Training ends before the schedule has come to its final sparsity."""
 
 
 class UpdatePruningStep(keras.callbacks.Callback):
@@ -92,13 +88,9 @@ class UpdatePruningStep(keras.callbacks.Callback):
             each = getattr(optimizer.inner_optimizer, "gradient_accumulation_steps", None) or 1
             last = int(to_numpy(optimizer.iterations)) + epochs * steps // each
             for group in optimizer.groups:
-                end = getattr(group.config.schedule, "end_step", -1)
-                if group.config.final_sparsity is not None and last < end:
-                    self._warn_unfinished(
-                        optimizer,
-                        f"the schedule ends at step {end}, this fit at step {last} or before",
-                        group.config.final_sparsity,
-                    )
+                text = notices.ends_too_early(group, last)
+                if text is not None:
+                    optimizer.warn_once("unfinished", text, notices.UnfinishedPruning)
 
     def on_epoch_end(self, epoch: int = -1, logs: Any = None, batch: Any = None) -> None:
         # `batch`: tfmot's guide for training loops of one's own calls it so.
@@ -106,7 +98,9 @@ class UpdatePruningStep(keras.callbacks.Callback):
         self._check_steps(model)
         self._check_zeros(model)
         for optimizer in pruning_optimizers(model):
-            self._look_at_sparsity(optimizer)
+            for group in optimizer.groups:
+                for what, text in notices.about_masks(group):
+                    optimizer.warn_once(what, text)
 
     def on_train_end(self, logs: Any = None) -> None:
         model = self.model
@@ -120,22 +114,9 @@ class UpdatePruningStep(keras.callbacks.Callback):
             )
         for optimizer in pruning_optimizers(model):
             for group in optimizer.groups:
-                final, target = group.config.final_sparsity, 1 - float(to_numpy(group.target))
-                if final is not None and final > 0 and target < final - 1e-6:
-                    step = int(to_numpy(group.step))
-                    self._warn_unfinished(
-                        optimizer, f"after {step} steps it asks for {target:.4f}", final
-                    )
-
-    def _warn_unfinished(self, optimizer: PruningOptimizer, text: str, final: float) -> None:
-        _warn_once(
-            optimizer,
-            "unfinished",
-            f"training ends before pruning does, if you do not go on: the schedule's final "
-            f"sparsity is {final:.4f}; {text}. Train for more steps, or give the schedule an "
-            "earlier end_step.",
-            UnfinishedPruning,
-        )
+                text = notices.about_schedule(group)
+                if text is not None:
+                    optimizer.warn_once("unfinished", text, notices.UnfinishedPruning)
 
     def _progress_of(self, model: Any) -> dict[int, tuple[float, ...]]:
         """What changes with every step that is tried, for each optimizer that prunes."""
@@ -178,40 +159,7 @@ class UpdatePruningStep(keras.callbacks.Callback):
                 "taken by model.optimizer"
             )
 
-    def _look_at_sparsity(self, optimizer: PruningOptimizer) -> None:
-        for group in optimizer.groups:
-            kept = [int(to_numpy(m).sum()) for m in group.masks]
-            rho = sum(kept) / sum(int(np.prod(m.shape)) for m in group.masks)
-            final = group.config.final_sparsity
-            # So many of every group may be fewer than the schedule asks for.
-            target = 1.0 if final is None else group.config.granularity.keep_ratio(1.0 - final)
-            if final is not None and rho < 0.95 * target and group.sheds:
-                _warn_once(
-                    optimizer,
-                    "below",
-                    f"the net has shed itself below its final target: keep-ratio {rho:.4f}, target "
-                    f"{target:.4f}. A lower learning rate or momentum, or "
-                    "grow_threshold=False, sheds less.",
-                )
-            for problem in group.problems():
-                _warn_once(optimizer, problem, problem)
-            for kernel, n in zip(group.kernels, kept):
-                if n == 0:
-                    _warn_once(
-                        optimizer,
-                        kernel.path,
-                        f"nothing is left of {kernel.path}: all its weights are pruned",
-                    )
-
 
 def _declared(model: Any) -> list[Any]:
     """The kernels that a model declares and that are trained."""
     return [kernel for _, kernels in declarations(model) for kernel in kernels]
-
-
-def _warn_once(
-    optimizer: PruningOptimizer, what: str, text: str, category: type[Warning] = UserWarning
-) -> None:
-    if what not in optimizer.warned:
-        optimizer.warned.add(what)
-        warnings.warn(text, category, stacklevel=3)

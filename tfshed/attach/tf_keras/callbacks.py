@@ -81,7 +81,7 @@ class UpdatePruningStep(sparsity.UpdatePruningStep):
             for group in hook.groups:
                 text = notices.about_schedule(group)
                 if text is not None:
-                    self._warn("schedule", text)
+                    self._warn("unfinished", text, notices.UnfinishedPruning)
 
     def _remember(self) -> None:
         """Notes how far the optimizers and the model are, to see whether both go on."""
