@@ -72,8 +72,8 @@ class Simulator:
         n = len(weights)
         self.scopes = [0] * n if scope == "global" else list(range(n))
         self.rows = [[i for i in range(n) if self.scopes[i] == s] for s in sorted({*self.scopes})]
-        # What is zero is pruned, but a kernel of nothing but zeros has not been trained yet.
-        self.masks = [(self.score(w) != 0) | (not w.any()) for w in weights]
+        # Nothing is pruned yet: a weight that is zero at the start may be trained.
+        self.masks = [np.ones(self.score(w).shape, bool) for w in weights]
         self.totals = [sum(self.masks[i].size for i in row) for row in self.rows]
         sizes = [m.size for m in self.masks]
         self.positions = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])

@@ -512,9 +512,11 @@ def test_a_kernel_of_zeros_may_grow_where_nothing_is_shed():
 
 
 @pytest.mark.backend
-def test_zeros_at_the_start_are_the_mask():
+def test_zeros_at_the_start_are_the_mask_on_request():
     start = [np.array([[0.0, 1.0], [2.0, 0.0]], "float32")]
     machine = Machine(start, schedule=OneShot(0.5, step=1), threshold=0.0)
+    assert machine.masks[0].all()
+    machine = Machine(start, schedule=OneShot(0.5, step=1), threshold=0.0, hold_zeros=True)
     np.testing.assert_array_equal(machine.masks[0], start[0] != 0)
     machine.step([np.full((2, 2), 5.0, "float32")])
     np.testing.assert_array_equal(machine.weights[0], [[0.0, 5.0], [5.0, 0.0]])
