@@ -16,7 +16,7 @@ from tfshed.core import criteria, engine
 from tfshed.core.backend import cond, read, to_numpy
 from tfshed.core.config import PruningConfig
 from tfshed.core.counting import check_totals
-from tfshed.core.schedules.due import is_sparsity, sparsity_at_start, with_start
+from tfshed.core.schedules.due import sparsity_at_start, usable_sparsity, with_start
 
 # The elements of `PruningGroup.events`: steps in which the collapse guard held shedding back, and
 # updates at which the schedule gave no sparsity.
@@ -166,7 +166,8 @@ class PruningGroup:
         due, sparsity = with_start(self.at_start, step, due, ops.cast(sparsity, "float32"))
         due = ops.logical_and(due, new_step)
         # A schedule that gives no sparsity changes nothing.
-        usable = ops.logical_and(due, is_sparsity(sparsity))
+        usable, sparsity = usable_sparsity(sparsity)
+        usable = ops.logical_and(due, usable)
         self._report(REFUSED, ops.cast(due, "int32") - ops.cast(usable, "int32"))
         kernels = self._observe(step, gradients, slots)
         counts = read(self.counts)

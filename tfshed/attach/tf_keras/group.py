@@ -16,7 +16,7 @@ from tfshed.attach.tf_keras.slots import slots_of
 from tfshed.attach.tf_keras.state import Member
 from tfshed.core import engine
 from tfshed.core.backend import cond, sum_over_replicas, to_numpy
-from tfshed.core.schedules.due import is_sparsity, with_start
+from tfshed.core.schedules.due import usable_sparsity, with_start
 
 
 class WrapperGroup(PruningGroup):
@@ -138,7 +138,8 @@ class WrapperGroup(PruningGroup):
         """Makes the masks for step `step`, if the schedule has an update there; writes them."""
         due, sparsity = self._due(step)
         # A schedule that gives no sparsity changes nothing.
-        usable = tf.logical_and(due, is_sparsity(sparsity))
+        usable, sparsity = usable_sparsity(sparsity)
+        usable = tf.logical_and(due, usable)
         self._report(REFUSED, tf.cast(due, tf.int32) - tf.cast(usable, tf.int32))
         kernels = self._observe(tf.cast(step, tf.int32), gradients, slots)
 

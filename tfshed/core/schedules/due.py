@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
+
+# Rounding of a sparsity near 0 stays within this.
+ROUNDING = 1e-6
 
 
 def ask(schedule: Any, step: int) -> tuple[bool, float]:
@@ -66,9 +68,21 @@ def update_at(schedule: Any, step: int) -> float | None:
     return sparsity if due else None
 
 
-def is_sparsity(value: Any) -> Any:
-    """Whether a number, or each of a tensor, is finite and in [0, 1) as a float32."""
-    if isinstance(value, (int, float, np.generic)):
-        return 0.0 <= float(np.float32(value)) < 1.0
+def usable_sparsity(value: Any) -> tuple[Any, Any]:
+    """Whether a schedule's value can be used, and the value as a sparsity in [0, 1).
+
+    A compiled step may round 0 to a number just below it: XLA fuses a product and a sum. Such a
+    value is 0. NaN, infinity, and what lies further outside cannot be used.
+
+    Args:
+        value: float32 scalar tensor.
+
+    Returns:
+        A bool scalar and a float32 scalar.
+
+    >>> [bool(usable_sparsity(np.float32(x))[0]) for x in (-6e-8, 0.5, 1.0, -0.1, np.nan)]
+    [True, True, False, False, False]
+    """
     # Every comparison with NaN is false.
-    return ops.logical_and(value >= 0.0, value < 1.0)
+    usable = ops.logical_and(value >= -ROUNDING, value < 1.0)
+    return usable, ops.maximum(value, 0.0)
