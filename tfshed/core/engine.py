@@ -170,8 +170,11 @@ def _checked(
         )
     if grows:
         # In the unit of the magnitudes, whatever the criterion's scores are.
-        magnitudes = [config.granularity.magnitude_bits(k.weight, k.axes) for k in kernels]
-        top = _largest(gone, magnitudes, scopes)
+        if floats and config.criterion.scores_are_magnitudes:
+            top = highest
+        else:
+            magnitudes = [config.granularity.magnitude_bits(k.weight, k.axes) for k in kernels]
+            top = _largest(gone, magnitudes, scopes)
         pruned = ops.logical_and(sound, ops.logical_and(top >= 0, top < INF_BITS))
         largest_pruned = float_of(ops.maximum(top, 0))
         higher = ops.logical_and(pruned, largest_pruned > reached)

@@ -34,6 +34,8 @@ class Criterion:
             pruned. True for magnitude, False for random pruning (section 3.2 of Azarian & Porikli
             2021, arXiv 2103.10629). It makes sense where small elements go first: with a criterion
             that prunes large ones all that is smaller would be shed.
+        scores_are_magnitudes: Whether the scores are `context.magnitudes` themselves; False by
+            default. True saves a pass over the weights at every update.
 
     >>> import keras, tfshed
     >>> from keras import ops
@@ -56,6 +58,7 @@ class Criterion:
     keeps: ClassVar[tuple[str, ...]] = ()
     signed: ClassVar[bool] = True
     grows_threshold: ClassVar[bool] = False
+    scores_are_magnitudes: ClassVar[bool] = False
 
     def scores(self, context: Context) -> Any:
         """Returns the score of each element of a kernel; at an update the lowest go.

@@ -25,6 +25,7 @@ class Magnitude(Criterion):
 
     signed = False
     grows_threshold = True
+    scores_are_magnitudes = True
 
     def scores(self, context: Context) -> Any:
         return context.magnitudes

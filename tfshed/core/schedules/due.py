@@ -80,6 +80,7 @@ def usable_sparsity(value: Any) -> tuple[Any, Any]:
     Returns:
         A bool scalar and a float32 scalar.
 
+    >>> import numpy as np
     >>> [bool(usable_sparsity(np.float32(x))[0]) for x in (-6e-8, 0.5, 1.0, -0.1, np.nan)]
     [True, True, False, False, False]
     """
