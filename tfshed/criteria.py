@@ -1,27 +1,4 @@
 """The public name of `tfshed.core.criteria`: which weights are pruned first."""
 
-from tfshed.core.criteria import (
-    CRITERIA,
-    NEEDS,
-    Context,
-    Criterion,
-    Magnitude,
-    Movement,
-    Random,
-    Taylor,
-    get,
-    register,
-)
-
-__all__ = [
-    "CRITERIA",
-    "NEEDS",
-    "Context",
-    "Criterion",
-    "Magnitude",
-    "Movement",
-    "Random",
-    "Taylor",
-    "get",
-    "register",
-]
+from tfshed.core.criteria import *  # noqa: F403
+from tfshed.core.criteria import __all__  # noqa: F401
