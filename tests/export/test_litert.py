@@ -267,6 +267,15 @@ def test_an_earlier_file_stays_unless_it_may_go(tmp_path):
     assert outputs(path, input_0=normal(3, 4))["output_0"].shape == (3, 2)
 
 
+@on_tensorflow
+def test_a_float32_file_with_other_outputs_is_not_kept(tmp_path, monkeypatch):
+    module = sys.modules["tfshed.export.litert.interpreter"]
+    monkeypatch.setattr(module, "difference", lambda content, inputs, expected: 0.5)
+    with pytest.raises(RuntimeError, match=r"within 0.0001 of the largest, received 0.5\. Nothing"):
+        export.litert(dense(), tmp_path / "net.tflite")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.backend
 @pytest.mark.skipif(BACKEND != "torch", reason="this backend can write LiteRT files")
 def test_pytorch_is_refused(tmp_path):

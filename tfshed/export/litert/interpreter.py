@@ -141,8 +141,10 @@ class Comparison:
         bound = TOLERANCE if self.dense is None else SLACK * self.dense + TOLERANCE
         bound = bound if self.tolerance is None else self.tolerance
         if not (np.isfinite(found) and found <= bound):
-            than = f"; the dense file with the same values has {self.dense:.2g}"
-            raise RuntimeError(self._message(bound, found, "" if self.dense is None else than))
+            than = ""
+            if self.dense is not None:
+                than = f"; the dense file with the same values has {self.dense:.2g}"
+            raise RuntimeError(self._message(bound, found, than))
         return found
 
     def _message(self, bound: float, found: float, than: str) -> str:
