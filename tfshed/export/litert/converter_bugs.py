@@ -41,18 +41,18 @@ def mend_file(content: bytes) -> bytes:
                 # One DEQUANTIZE may serve several layers: the next one finds it mended.
                 for reader in [o for o in use.graph.operators if use.stored in o.inputs]:
                     if kind(model, reader) == "DEQUANTIZE":
-                        _feed(reader, 0, _densify(model, use, reader))
+                        feed(reader, 0, _densify(model, use, reader))
                         changed = True
         elif not use.unpacking:
             continue  # in blocks
         elif element(use.graph.tensors[int(use.operator.inputs[0])]) == np.float32:
             dense = int(use.operator.inputs[position])
-            _feed(use.operator, position, _dequantize(model, use, dense))
+            feed(use.operator, position, _dequantize(model, use, dense))
             changed = True
         elif use.op == "FULLY_CONNECTED" and use.block == 1:
             if (id(use.graph), use.stored) not in full:
                 full[id(use.graph), use.stored] = _stored_in_full(model, use)
-            _feed(use.operator, position, full[id(use.graph), use.stored])
+            feed(use.operator, position, full[id(use.graph), use.stored])
             changed = True
     if not _versions(model) and not changed:
         return content
@@ -89,14 +89,14 @@ def code_of(model: Any, name: str, version: int) -> int:
 
 
 def _densify(model: Any, use: Use, before: Any) -> int:
-    new = _tensor(use.graph, use.tensor, b"_dense", buffer=add_buffer(model, None), sparsity=None)
+    new = add_tensor(use.graph, use.tensor, b"_dense", buffer=add_buffer(model, None), sparsity=None)
     return _operator(model, use.graph, before, "DENSIFY", use.stored, new)
 
 
 def _dequantize(model: Any, use: Use, index: int) -> int:
     from tensorflow.lite.python.schema_py_generated import TensorType
 
-    new = _tensor(
+    new = add_tensor(
         use.graph,
         use.tensor,
         b"_float",
@@ -116,16 +116,18 @@ def _stored_in_full(model: Any, use: Use) -> int:
     if stored is not None:
         full[np.repeat(np.arange(len(full)), np.diff(starts)), columns] = stored.view(full.dtype)
     buffer = add_buffer(model, full.view(np.uint8).reshape(-1))
-    return _tensor(use.graph, tensor, b"_full", buffer=buffer, sparsity=None)
+    return add_tensor(use.graph, tensor, b"_full", buffer=buffer, sparsity=None)
 
 
-def _feed(operator: Any, position: int, index: int) -> None:
+def feed(operator: Any, position: int, index: int) -> None:
+    """Gives an operator another tensor as its input at this position."""
     inputs = np.array(operator.inputs, np.int32)
     inputs[position] = index
     operator.inputs = inputs
 
 
 def add_buffer(model: Any, content: np.ndarray | None) -> int:
+    """The index of a new buffer with these bytes; None for a tensor that is computed."""
     from tensorflow.lite.python.schema_py_generated import BufferT
 
     buffer = BufferT()
@@ -134,7 +136,8 @@ def add_buffer(model: Any, content: np.ndarray | None) -> int:
     return len(model.buffers) - 1
 
 
-def _tensor(graph: Any, like: Any, suffix: bytes, **changes: Any) -> int:
+def add_tensor(graph: Any, like: Any, suffix: bytes, **changes: Any) -> int:
+    """The index of a new tensor: a copy of another with a longer name and other attributes."""
     new = copy.copy(like)
     new.name = like.name + suffix
     for name, value in changes.items():
@@ -150,10 +153,15 @@ def _operator(model: Any, graph: Any, before: Any, name: str, source: int, resul
     # DEQUANTIZE of int8 by channel has version 5; DENSIFY has one version only.
     new.opcodeIndex = code_of(model, name, 5 if name == "DEQUANTIZE" else 1)
     new.inputs, new.outputs = np.array([source], np.int32), np.array([result], np.int32)
+    insert_before(graph, before, new)
+    return result
+
+
+def insert_before(graph: Any, before: Any, new: Any) -> None:
+    """Puts an operator before another one of its graph."""
     # Not `list.index`, which asks each operator whether it equals the other.
     place = next(i for i, operator in enumerate(graph.operators) if operator is before)
     graph.operators.insert(place, new)
-    return result
 
 
 def drop_unused(model: Any) -> None:

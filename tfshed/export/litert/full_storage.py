@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from tfshed.export.litert.converter_bugs import add_buffer, drop_unused
+from tfshed.export.litert.converter_bugs import add_buffer, drop_unused, feed
 from tfshed.export.litert.flatbuffer import Use, data, element, kind, parse, unparse, uses
 
 # What the sparse weights of float16 files are expanded for by every interpreter.
@@ -76,4 +76,4 @@ def _skip_densify(model: Any, use: Use) -> None:
     for operator in use.graph.operators:
         for position, index in enumerate(operator.inputs):
             if int(index) in expanded:
-                operator.inputs[position] = use.stored
+                feed(operator, position, use.stored)

@@ -9,12 +9,17 @@ Reshape layer of Keras does not do: the converter makes one operator of it and t
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
 
-from tfshed.export.litert.converter_bugs import add_buffer, code_of
+from tfshed.export.litert.converter_bugs import (
+    add_buffer,
+    add_tensor,
+    code_of,
+    feed,
+    insert_before,
+)
 from tfshed.export.litert.flatbuffer import kind, parse, unparse, uses
 
 
@@ -48,21 +53,21 @@ def _reshape_before(model: Any, graph: Any, operator: Any) -> None:
     before = graph.tensors[source]
     # The batch may be open; the other sizes of a pooled tensor are known.
     sizes = np.array([-1, *[int(n) for n in before.shape[1:]]], np.int32)
-    shape = copy.copy(before)
-    shape.name, shape.type = before.name + b"_shape", TensorType.INT32
-    shape.shape, shape.shapeSignature = np.array([len(sizes)], np.int32), None
-    shape.buffer, shape.quantization = add_buffer(model, sizes.view(np.uint8)), None
-    result = copy.copy(before)
-    result.name, result.buffer = before.name + b"_pooled", add_buffer(model, None)
-    graph.tensors += [shape, result]
+    shape = add_tensor(
+        graph,
+        before,
+        b"_shape",
+        type=TensorType.INT32,
+        shape=np.array([len(sizes)], np.int32),
+        shapeSignature=None,
+        buffer=add_buffer(model, sizes.view(np.uint8)),
+        quantization=None,
+    )
+    result = add_tensor(graph, before, b"_pooled", buffer=add_buffer(model, None))
     new = OperatorT()
     new.opcodeIndex = code_of(model, "RESHAPE", 1)
-    new.inputs = np.array([source, len(graph.tensors) - 2], np.int32)
-    new.outputs = np.array([len(graph.tensors) - 1], np.int32)
+    new.inputs, new.outputs = np.array([source, shape], np.int32), np.array([result], np.int32)
     new.builtinOptionsType, new.builtinOptions = BuiltinOptions.ReshapeOptions, ReshapeOptionsT()
     new.builtinOptions.newShape = sizes
-    place = next(i for i, each in enumerate(graph.operators) if each is operator)
-    graph.operators.insert(place, new)
-    inputs = np.array(operator.inputs, np.int32)
-    inputs[0] = len(graph.tensors) - 1
-    operator.inputs = inputs
+    insert_before(graph, operator, new)
+    feed(operator, 0, result)
