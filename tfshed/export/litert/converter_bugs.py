@@ -89,7 +89,9 @@ def code_of(model: Any, name: str, version: int) -> int:
 
 
 def _densify(model: Any, use: Use, before: Any) -> int:
-    new = add_tensor(use.graph, use.tensor, b"_dense", buffer=add_buffer(model, None), sparsity=None)
+    new = add_tensor(
+        use.graph, use.tensor, b"_dense", buffer=add_buffer(model, None), sparsity=None
+    )
     return _operator(model, use.graph, before, "DENSIFY", use.stored, new)
 
 
