@@ -209,8 +209,10 @@ def held_optimizers(model: Any) -> list[tuple[Any, Any, Any]]:
         found.append((model, "optimizer", model.optimizer))
 
     def add(holder: Any, name: Any, value: Any) -> None:
-        known = [one for _, _, other in found for one in chain(other)]
-        if isinstance(value, keras.optimizers.Optimizer) and not any(value is x for x in known):
+        # First what most attributes are not: this is asked before every `train_on_batch`.
+        if not isinstance(value, keras.optimizers.Optimizer):
+            return
+        if not any(value is one for _, _, other in found for one in chain(other)):
             found.append((holder, name, value))
 
     for layer in private.layers_in(model):

@@ -15,7 +15,7 @@ from tfshed.attach.declared import declaration_of, put_declaration
 from tfshed.attach.keras3.declarations import declaring
 from tfshed.attach.keras3.private import delete_untracked, set_class, set_untracked
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
-from tfshed.attach.keras3.wrapping import make_ready, pruning_optimizers
+from tfshed.attach.keras3.wrapping import make_ready
 
 # Methods that are set on a model itself, over those of its class.
 METHODS = ("make_train_function", "save")
@@ -30,10 +30,8 @@ def guard(model: Any) -> None:
     make = model.make_train_function
 
     def checked(*args: Any, **kwargs: Any) -> Any:
-        if pruning_optimizers(model):
-            # One may have been compiled in by hand: built now, before the step is traced.
-            make_ready(model)
-        elif _has_something_to_prune(model):
+        # One may have been compiled in by hand: built now, before the step is traced.
+        if not make_ready(model) and _has_something_to_prune(model):
             raise RuntimeError(
                 f"{model.name} is trained, but no optimizer prunes it. Add "
                 "tfshed.UpdatePruningStep() to the callbacks of fit(), or compile it with "

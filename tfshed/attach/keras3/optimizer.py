@@ -23,7 +23,7 @@ from tfshed.attach.keras3.slots import slots_of
 from tfshed.attach.kernels import Kernel
 from tfshed.attach.mixing import mixes_elements
 from tfshed.attach.notices import WarnOnce
-from tfshed.attach.ownership import claim, owned_by, owner_of, release, transfer
+from tfshed.attach.ownership import chain, claim, owned_by, owner_of, release, transfer
 from tfshed.attach.starting import check_start
 from tfshed.core.backend import init_scope, read, sum_over_replicas, to_numpy
 from tfshed.core.config import PruningConfig
@@ -175,7 +175,8 @@ class PruningOptimizer(keras.optimizers.Optimizer):
     @property
     def prunes(self) -> bool:
         """Whether a step of the inner optimizer must go through this one."""
-        return self.waits_for_kernels or bool(owned_by(self))
+        owners = (owner_of(k.variable) for group in self.groups for k in group.kernels)
+        return self.waits_for_kernels or any(o is not None and o.optimizer is self for o in owners)
 
     def put_into(self, model: Any) -> None:
         """Notes that this is the optimizer, or inside an optimizer, of a model."""
@@ -442,6 +443,4 @@ def _from_config(saved: dict[str, Any], variables: list[Any]) -> PruningGroup:
 
 def pruning_optimizer(optimizer: Any) -> PruningOptimizer | None:
     """The `PruningOptimizer` in a chain of wrapped optimizers, or None."""
-    while optimizer is not None and not isinstance(optimizer, PruningOptimizer):
-        optimizer = getattr(optimizer, "inner_optimizer", None)
-    return optimizer
+    return next((each for each in chain(optimizer) if isinstance(each, PruningOptimizer)), None)

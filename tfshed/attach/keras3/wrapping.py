@@ -46,8 +46,12 @@ def ensure_pruning(model: Any, start: str = "auto") -> PruningOptimizer:
     return found[0]
 
 
-def make_ready(model: Any) -> None:
-    """Builds pruning optimizers that were compiled in by hand; does nothing where all is ready."""
+def make_ready(model: Any) -> list[PruningOptimizer]:
+    """Builds pruning optimizers that were compiled in by hand; does nothing where all is ready.
+
+    Returns:
+        All `PruningOptimizer`s that the model holds.
+    """
     found = pruning_optimizers(model)
     for each in found:
         each.put_into(model)
@@ -57,6 +61,7 @@ def make_ready(model: Any) -> None:
         elif not each.built and model.built and len(found) == 1:
             with strategy_scope(model):
                 each.build(model.trainable_variables)
+    return found
 
 
 def check_optimizer(model: Any) -> None:
