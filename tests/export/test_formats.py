@@ -10,7 +10,7 @@ from tfshed import export
 from tfshed.core.backend import to_numpy
 
 
-@export.register_format("npz")
+@export.register_format("arrays")
 def npz(model, path, *, overwrite=False):
     """Every weight as an array under its path; PATH is a .npz file."""
     np.savez(path, **{variable.path: to_numpy(variable) for variable in model.weights})
@@ -24,12 +24,12 @@ def net():
 @pytest.mark.backend
 def test_a_format_of_ones_own_is_used_by_its_name(tmp_path):
     model = net()
-    assert export.write(model, tmp_path / "net.npz", "npz") == "2 arrays"
+    assert export.write(model, tmp_path / "net.npz", "arrays") == "2 arrays"
     with np.load(tmp_path / "net.npz") as found:
         (path,) = [name for name in found if name.endswith("kernel")]
         np.testing.assert_array_equal(found[path], to_numpy(model.layers[0].kernel))
-    assert export.FORMATS.get("npz").options == ["overwrite"]
-    assert export.FORMATS.get("npz").summary.startswith("Every weight as an array")
+    assert export.FORMATS.get("arrays").options == ["overwrite"]
+    assert export.FORMATS.get("arrays").summary.startswith("Every weight as an array")
 
 
 def test_the_formats_of_tfshed():
@@ -56,7 +56,7 @@ def test_wrong_names_are_errors_and_write_nothing(tmp_path, name, options, said)
 def test_a_name_belongs_to_one_function():
     with pytest.raises(ValueError, match=r"a name that is free, received 'keras'.*keras_file"):
         export.register_format("keras")(npz)
-    assert export.register_format("npz")(npz) is npz
+    assert export.register_format("arrays")(npz) is npz
 
 
 @pytest.mark.parametrize("name, file", [("keras", "net.keras"), ("shrink", "small.keras")])
