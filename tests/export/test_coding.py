@@ -39,11 +39,11 @@ DTYPES = ["float32", "float16", "float64", "int8", "uint8", "int32", "int64", "u
     st.sampled_from([None, 0, 1, 2]),
 )
 @settings(max_examples=60, deadline=None)
-def test_every_bit_comes_back(array, density, seed, alike):
+def test_every_bit_comes_back(array, density, seed, idle_steps):
     kept = np.random.default_rng(seed).random(array.shape) < density
     array = np.where(kept, array, array.dtype.type(0))
-    coded, received = there_and_back(array, alike=alike)
-    assert coded.gap or alike is None
+    coded, received = there_and_back(array, idle_steps=idle_steps)
+    assert coded.gap or idle_steps is None
     assert (received.dtype, received.shape) == (array.dtype, array.shape)
     np.testing.assert_array_equal(positive_zeros(received), positive_zeros(array))
 
@@ -75,12 +75,12 @@ def test_blocks_are_found(blocks):
     assert coded.values == np.count_nonzero(array)
 
 
-@pytest.mark.parametrize("alike", [0, 1, 2])
-def test_a_full_array_is_read_back_like_sparse_ones(alike):
+@pytest.mark.parametrize("idle_steps", [0, 1, 2])
+def test_a_full_array_is_read_back_like_sparse_ones(idle_steps):
     array = np.random.default_rng(0).standard_normal((40, 250)).astype("float32")
-    coded, received = there_and_back(array, alike=alike)
+    coded, received = there_and_back(array, idle_steps=idle_steps)
     np.testing.assert_array_equal(received, array)
-    assert (coded.gap, len(coded.steps), coded.values) == (1, alike, array.size)
+    assert (coded.gap, len(coded.steps), coded.values) == (1, idle_steps, array.size)
     size = sum(map(len, coded.streams))
     assert size < sum(map(len, encode(array).streams)) + 60  # distances are nothing but zeros
 

@@ -63,7 +63,7 @@ def test_a_wrong_byte_is_noticed(tmp_path, monkeypatch):
         return file
 
     monkeypatch.setattr(zipfile.ZipFile, "open", wrong)
-    with pytest.raises(RuntimeError, match="Nothing was kept"):
+    with pytest.raises(RuntimeError, match="Nothing was exported"):
         export.keras(network(), tmp_path / "net.keras")
     assert os.listdir(tmp_path) == []
 

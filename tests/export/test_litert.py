@@ -76,7 +76,7 @@ def test_float32_is_the_model_and_says_how_each_layer_runs(tmp_path):
     )
     # XNNPACK leaves version 8 alone, runs the others, and would take blocks for all weights.
     file = flatbuffer.parse(path.read_bytes())
-    for use in flatbuffer.uses(file):
+    for use in flatbuffer.weight_uses(file):
         version = file.operatorCodes[use.operator.opcodeIndex].version
         if use.op == "FULLY_CONNECTED":
             assert (version == 8) == (not use.unpacking)
@@ -141,7 +141,7 @@ def test_quantised_and_sparse_together(tmp_path, kind):
     assert runs["point"] == runs["conv"] == "densified"
     assert found.difference < bound
     # Notes on speed: each goes with what is in the table.
-    assert ("23 at 64" in str(found)) == (kind == "full int8")
+    assert ("23 times at 64" in str(found)) == (kind == "full int8")
     assert ("1.5 at 8" in str(found)) == (kind == "int8")
     stored = {row.name: row.size / np.prod(row.shape) for row in found.rows}
     assert stored["wide"] < (0.8 if kind == "float16" else 0.35 if "full" in kind else 0.6)
@@ -170,8 +170,8 @@ def test_what_is_not_repaired_is_stored_in_full(tmp_path, monkeypatch, values, c
     )
     with caplog.at_level("WARNING", logger="tfshed"):
         found = export.litert(net(), tmp_path / "net.tflite", values=values)
-    assert "stored in full" in caplog.text and "interpreter does not give" in caplog.text
-    assert any("interpreters do not give" in row.reason for row in found.rows)
+    assert "stored in full" in caplog.text and "does not give the model's outputs" in caplog.text
+    assert any("interpreters would give other outputs" in row.reason for row in found.rows)
 
 
 @on_tensorflow
@@ -180,7 +180,7 @@ def test_float32_files_are_the_converters_own_and_run_without_ai_edge(tmp_path, 
     export.litert(tfshed.sparsify(model, 0.8), tmp_path / "net.tflite")
     content = (tmp_path / "net.tflite").read_bytes()
     assert mend_file(content) == content
-    (use,) = flatbuffer.uses(flatbuffer.parse(content))
+    (use,) = flatbuffer.weight_uses(flatbuffer.parse(content))
     assert (use.op, use.block, use.unpacking) == ("FULLY_CONNECTED", 1, ("DENSIFY",))
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     assert type(interpreter.interpreter(content)).__module__.startswith("tensorflow.")
@@ -235,10 +235,10 @@ def dense():
     ("options", "message"),
     [
         ({"values": "int4"}, "expected values as one of"),
-        ({"representative_data": [normal(2, 4)]}, "with values='int8' only"),
+        ({"representative_data": [normal(2, 4)]}, "together with values='int8'"),
         ({"values": "int8", "representative_data": []}, "at least one batch"),
         ({"values": "int8", "representative_data": [normal(2, 5)]}, r"\(None, 4\).*\(2, 5\)"),
-        ({"tolerance": -1.0}, "from 0 on"),
+        ({"tolerance": -1.0}, "a number of 0 or more"),
         ({"path": "s3://bucket/net.tflite"}, "local path"),
     ],
 )
@@ -259,7 +259,7 @@ def test_an_earlier_file_stays_unless_it_may_go(tmp_path):
     with pytest.raises(FileExistsError, match="folder"):
         export.litert(dense(), tmp_path, overwrite=True)
     rounded = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64)])
-    with pytest.raises(RuntimeError, match="Nothing was kept"):
+    with pytest.raises(RuntimeError, match="Nothing was exported"):
         export.litert(rounded, path, overwrite=True, values="float16", tolerance=1e-9)
     assert path.read_text() == "mine"
     export.litert(dense(), path, overwrite=True)

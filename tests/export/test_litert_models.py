@@ -110,7 +110,7 @@ def test_text_is_named_with_what_to_do(tmp_path, capfd):
     split.adapt(["a b c d", "e f g"])
     text = keras.Input((), dtype="string")
     model = keras.Model(text, L.GlobalAveragePooling1D()(L.Embedding(20, 16)(split(text))))
-    with pytest.raises(RuntimeError, match=r"tf.StringLower.*behind TextVectorization"):
+    with pytest.raises(RuntimeError, match=r"tf.StringLower.*follows TextVectorization"):
         export.litert(model, tmp_path / "net.tflite")
 
 
@@ -149,4 +149,4 @@ def test_the_report_knows_that_the_head_runs_dense():
     model, _ = pooled(None)
     head = next(row for row in export.report(model, formats=()).kernels if "head" in row.path)
     (verdict,) = (v for v in head.runtimes if "XNNPACK" in v.runtime)
-    assert not verdict.faster and "behind the global pooling" in verdict.reason
+    assert not verdict.faster and "follows the global pooling" in verdict.reason

@@ -114,7 +114,7 @@ def test_at_padding_one_constant_carries_the_others():
     assert filters(report)["a"] == 5
     (left,) = report.left
     assert (left.name, left.filters) == ("a", 1) and "borders of b" in left.reason
-    assert "a: 1 dead filter: carries" in str(report)
+    assert "a: 1 dead filter: it stands for" in str(report)
     model.get_layer("bn").beta.assign(np.zeros(8, "float32"))
     model.get_layer("bn").moving_mean.assign(np.zeros(8, "float32"))
     model.get_layer("a").bias.assign(np.zeros(8, "float32"))
@@ -168,7 +168,7 @@ def test_residual_connections_lose_what_is_dead_in_all_summands(shortcut):
     report = shrunk(alive)[1]
     assert filters(report)["stem_conv"] == 6
     assert {x.name for x in report.left} == {"stem_conv"}
-    assert report.left[0].reason == "joined with live channels in stage1_block1_add"
+    assert report.left[0].reason == "it is merged with channels that vary in stage1_block1_add"
 
 
 def mobile():
@@ -313,7 +313,7 @@ def test_outputs_keep_their_channels_and_no_layer_loses_its_last():
     assert {(x.name, x.filters, x.reason) for x in report.left} == {
         ("a", 1, "output of the model"),
         ("b", 4, "output of the model"),
-        ("c", 1, "the last channel of its tensor"),
+        ("c", 1, "it is the last channel of its tensor"),
     }
 
 

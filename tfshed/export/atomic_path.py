@@ -1,8 +1,8 @@
-"""Puts a finished file or folder in its place: the old one stays until the new one is complete.
+"""Replaces a file or folder only when the new one is complete; until then the old one stays.
 
-What is being written lies in a hidden folder beside its later place, on the same file system. The
-folder is locked for as long as its process lives; the next export to the same place removes those
-that killed processes left behind.
+An export is written into a hidden folder beside its final place, on the same file system, so that
+moving it there is one rename. The hidden folder is locked for as long as the writing process lives.
+The next export to the same place removes the hidden folders that killed processes left behind.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Of Linux' renameat2: relative to the working directory, and: both names change places.
+# Arguments of Linux' renameat2: "paths are relative to the working directory", and "the two names
+# change places".
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
 @contextmanager
 def workspace(path: Path) -> Iterator[Path]:
-    """Gives an empty hidden folder beside `path`, which goes when the block ends, in any case.
+    """Gives an empty hidden folder beside `path`, and removes it when the block ends.
 
-    Folders of killed processes, for the same `path`, go first. Where one of these was killed
-    between taking an old export away and putting the new one in its place, the old one comes back.
+    Folders that killed processes left for the same `path` are removed first. If such a process was
+    killed after it had moved the old export away and before the new one was in its place, the old
+    export is put back.
 
     Args:
-        path: What is to be written. Missing parents are made.
+        path: The file or folder that will be written. Missing parents are created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{path.name}.tfshed-"
@@ -47,29 +49,30 @@ def workspace(path: Path) -> Iterator[Path]:
 def replaced_folder(
     path: Path, *, overwrite: bool, holds: str, is_own: Callable[[Path, Path], bool]
 ) -> Iterator[Path]:
-    """Gives a new folder's path to write to; it takes the place of `path` if the block succeeds.
+    """Gives the path of a new folder to write to, which replaces `path` if the block succeeds.
 
-    After an error nothing is left behind and what was at `path` is untouched. Where the system can
-    exchange two names at once (Linux), a complete folder is at `path` at every moment; elsewhere
-    there is none between two renames. Files in the old folder that no export wrote are kept.
+    After an error nothing is left behind and what was at `path` is untouched. On Linux, which can
+    exchange two names in one operation, there is a complete folder at `path` at every moment. On
+    other systems there is none for the short time between two renames. Files in the old folder that
+    were not written by an export are copied to the new one.
 
     Args:
-        path: Where the folder is to be. Missing parents are made.
-        overwrite: Whether something may be there already.
-        holds: A file that marks what may be overwritten, such as "saved_model.pb": a folder that
-            holds something else is never replaced.
-        is_own: Whether a file of the old folder is the earlier export's: called with the folder and
-            the file's path in it. The others are the user's, and are in the new folder too.
+        path: Where the folder will be. Missing parents are created.
+        overwrite: Whether an earlier export at `path` may be replaced.
+        holds: The file by which an earlier export is recognised, such as "saved_model.pb". A folder
+            without this file is never replaced, unless it is empty.
+        is_own: A function that is called with the old folder and the path of a file in it, and says
+            whether the earlier export wrote that file. All other files belong to the user.
 
     Raises:
-        FileExistsError: `path` exists and may not be replaced; this is found before anything is
+        FileExistsError: `path` exists and may not be replaced. This is checked before anything is
             written.
     """
     _check(path, overwrite, holds)
     with workspace(path) as beside:
         new, old = beside / "new", beside / "old"
         yield new
-        # Again, since writing took time: someone may have put something there.
+        # Writing took time, in which somebody may have put something there.
         _check(path, overwrite, holds)
         if not path.exists():
             os.rename(new, path)
@@ -95,8 +98,9 @@ def check_file(path: Path, overwrite: bool) -> None:
         )
     if os.path.lexists(path) and not overwrite:
         raise FileExistsError(
-            f"export: expected a path where nothing is yet, received {str(path)!r}, which exists. "
-            "Choose another path, or replace it: overwrite=True, on the command line --overwrite."
+            f"export: expected a path where nothing exists, received {str(path)!r}, which exists. "
+            "Choose another path, or replace it with overwrite=True (on the command line "
+            "--overwrite)."
         )
 
 
@@ -105,9 +109,9 @@ def _check(path: Path, overwrite: bool, holds: str) -> None:
         return
     if not overwrite:
         raise FileExistsError(
-            f"export: expected a path where nothing is yet, received {str(path)!r}, which "
-            "exists. Choose another path, or replace the earlier export: overwrite=True, on the "
-            "command line --overwrite."
+            f"export: expected a path where nothing exists, received {str(path)!r}, which exists. "
+            "Choose another path, or replace the earlier export with overwrite=True (on the "
+            "command line --overwrite)."
         )
     empty = path.is_dir() and not any(path.iterdir())
     if path.is_symlink() or not (empty or (path / holds).is_file()):
@@ -118,7 +122,7 @@ def _check(path: Path, overwrite: bool, holds: str) -> None:
 
 
 def _keep_others(old: Path, new: Path, is_own: Callable[[Path, Path], bool]) -> None:
-    """Puts the files of `old` that are no export's in `new` too, where `new` has none like it."""
+    """Copies the files of `old` that no export wrote to `new`, unless `new` has a file there."""
     for file in old.rglob("*"):
         inside = file.relative_to(old)
         if (file.is_dir() and not file.is_symlink()) or is_own(old, inside):
@@ -131,7 +135,7 @@ def _keep_others(old: Path, new: Path, is_own: Callable[[Path, Path], bool]) -> 
 
 
 def _exchange(a: Path, b: Path) -> bool:
-    """Whether two paths have changed places, which only Linux does at once."""
+    """Exchanges two paths in one operation; False where the system cannot do that."""
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError, TypeError):
@@ -141,11 +145,12 @@ def _exchange(a: Path, b: Path) -> bool:
 
 
 def _escaped(text: str) -> str:
+    """The text as a glob pattern that matches only itself."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)
 
 
 def _locked(folder: Path) -> int | None:
-    """A lock on a folder that goes with this process; None where the system has none."""
+    """Locks a folder until this process ends; None if it is locked or the system has no locks."""
     try:
         import fcntl
     except ImportError:  # not on Windows
@@ -160,11 +165,12 @@ def _locked(folder: Path) -> int | None:
 
 
 def _remove_if_abandoned(folder: Path, path: Path) -> None:
+    """Removes the hidden folder of a process that no longer runs, and puts back what it moved."""
     try:
         lock = _locked(folder)
-    except OSError:  # it has just gone
+    except OSError:  # another process has just removed it
         return
-    if lock is None:
+    if lock is None:  # its process still runs, or nobody can tell
         return
     if (folder / "old").exists() and not os.path.lexists(path):
         os.rename(folder / "old", path)

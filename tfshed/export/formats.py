@@ -15,11 +15,13 @@ Writer = TypeVar("Writer", bound=Callable[..., Any])
 
 @dataclasses.dataclass(frozen=True)
 class ExportFormat:
-    """A format: `write(model, path, **options)`, and what it says afterwards.
+    """A format in which a model can be written.
 
     Attributes:
-        write: Writes a model. Its keyword arguments are the format's options.
-        describe: Makes of the path what to tell the user; None: `write` returns it.
+        write: The function `write(model, path, **options)`. Its keyword arguments are the options
+            of the format.
+        describe: A function of the path that returns what the user is shown afterwards. None if
+            that is what `write` returns.
     """
 
     write: Callable[..., Any]
@@ -42,14 +44,16 @@ FORMATS: Registry[ExportFormat] = Registry("format")
 def register_format(
     name: str, describe: Callable[[Any], Any] | None = None
 ) -> Callable[[Writer], Writer]:
-    """Returns a decorator that makes a function a format, for `write` and the command line.
+    """Returns a decorator that registers a function as an export format.
 
-    The function takes a model, a path, and options by name; `overwrite` is usual. Its docstring's
-    first line is the command line's help. What it returns is shown to the user by `str`.
+    The format can then be used by `write` and on the command line. The function takes a model, a
+    path and keyword options, usually `overwrite` among them. The first line of its docstring is
+    the help text of the command line. `str()` of what it returns is shown to the user.
 
     Args:
-        name: What users call the format.
-        describe: A function of the path that makes what is shown instead.
+        name: What users call the format, such as "layer_names".
+        describe: A function of the path whose result is shown to the user in place of what the
+            decorated function returns. Default None.
 
     >>> @register_format("layer_names")
     ... def layer_names(model, path):
@@ -63,14 +67,14 @@ def register_format(
     '1 layers'
 
     Raises:
-        ValueError: The name is taken, or no text.
+        ValueError: The name is taken by another function, or is no text.
     """
 
     def enter(function: Writer) -> Writer:
         known = FORMATS.get(name) if name in FORMATS else None
         if known is not None and _origin(known.write) != _origin(function):
             raise ValueError(
-                f"format: expected a name that is free, received {name!r}, which is "
+                f"format: expected a name that is free, received {name!r}, which names "
                 f"{'.'.join(_origin(known.write))}; choose another name"
             )
         FORMATS.register(name)(ExportFormat(function, describe))
@@ -84,28 +88,35 @@ def write(model: Any, path: str | os.PathLike[str], format: str, **options: Any)
 
     Args:
         model: A Keras model without pruning wrappers.
-        path: Where to; a file or a folder, as the format says.
+        path: The output path. Whether it is a file or a folder depends on the format.
         format: A registered name: "saved_model", "litert", "keras", "shrink", "report" or one of
             your own, see `register_format`.
-        **options: The format's own, such as `overwrite=True`.
+        **options: Options of the format, such as `overwrite=True`.
 
     Returns:
-        What the format says of the result; `str()` of it is for the user.
+        A description of the result, whose form depends on the format. `str()` of it is meant for
+        users.
 
     Raises:
-        ValueError: There is no such format (the error lists those there are), or it has no such
-            option.
+        ValueError: There is no format of this name (the error lists those there are), or it does
+            not have one of the options.
+
+    >>> import keras, tempfile
+    >>> net = keras.Sequential([keras.Input((64,)), keras.layers.Dense(8)])
+    >>> write(net, tempfile.mkdtemp() + "/net.keras", "keras", overwrite=True).name
+    'net.keras'
     """
     found = FORMATS.get(format)
     unknown = [name for name in options if name not in found.options]
     if unknown:
         raise ValueError(
             f"export: expected options of the format {format!r} ({', '.join(found.options)}), "
-            f"received {', '.join(unknown)}. Leave it out, or choose another format."
+            f"received {', '.join(unknown)}. Leave these out, or choose another format."
         )
     result = found.write(model, path, **options)
     return result if found.describe is None else found.describe(path)
 
 
 def _origin(function: Callable[..., Any]) -> tuple[str, str]:
+    """Where a function was defined: the same for a function and its reloaded self."""
     return function.__module__, function.__qualname__

@@ -1,4 +1,4 @@
-"""Keras' own file format, deflated: what stock Keras opens, smaller."""
+"""Keras' own file format, compressed: a smaller file that Keras opens as usual."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from tfshed.export.atomic_path import check_file, workspace
 from tfshed.export.formats import register_format
 from tfshed.export.model_and_path import check_unwrapped
 
-# The earliest that a zip can say: the same model gives the same bytes at any time.
+# Every entry gets the earliest date that a zip file can hold, so that the same model gives the same
+# bytes whenever it is written.
 TIMESTAMP = (1980, 1, 1, 0, 0, 0)
+# Bytes that are copied and compared at a time.
 BLOCK = 1 << 20
 
 
@@ -21,30 +23,31 @@ BLOCK = 1 << 20
 def keras(
     model: Any, path: str | os.PathLike[str], *, overwrite: bool = False, verify: bool = True
 ) -> Path:
-    """Saves a model as a `.keras` file whose zeros take little room.
+    """Saves a model as a `.keras` file in which zeros take little space.
 
-    `keras.saving.load_model` opens it as any other, on every backend and without tfshed: it is
-    what `model.save` writes, optimizer and all, and what that only stores in its zip is deflated.
-    Every bit of every weight stays.
+    `keras.saving.load_model` opens the file as usual, on every backend and without tfshed. It
+    contains what `model.save` writes, the optimizer included; `model.save` leaves the entries of
+    its zip archive uncompressed, here they are compressed. No bit of any weight changes.
 
-    The file appears at `path` when it is complete and verified. Verifying compares it byte for
-    byte with what `model.save` wrote; it never loads the model, so it runs no code of its layers.
+    The file appears at `path` only when it is complete and verified. Verification compares it byte
+    for byte with what `model.save` wrote. The model is not loaded for this, so no code of its
+    layers is run.
 
     Args:
-        model: a built `keras.Model`.
-        path: a local path ending in ".keras". Missing parents are made.
-        overwrite: replaces a `.keras` file at `path`.
-        verify: reads everything back and compares it.
+        model: A built `keras.Model`.
+        path: A local path ending in ".keras". Missing parents are created.
+        overwrite: Whether a `.keras` file at `path` may be replaced. Default False.
+        verify: Whether the file is read back and compared. Default True.
 
     Returns:
         `path` as a `pathlib.Path`.
 
     Raises:
-        TypeError: if `model` is no Keras 3 model.
-        ValueError: if `path` does not end in ".keras" or is remote, or the model is not built or
-            has pruning wrappers: pass what `tfshed.strip_pruning` returns.
-        FileExistsError: if something is at `path` and `overwrite` is False, or no file is there.
-        RuntimeError: if what was written is not what it should be; then nothing is kept.
+        TypeError: `model` is no Keras 3 model.
+        ValueError: `path` does not end in ".keras" or is remote, or the model is not built or has
+            pruning wrappers (pass what `tfshed.strip_pruning` returns).
+        FileExistsError: Something exists at `path` and `overwrite` is False, or it is no file.
+        RuntimeError: The file does not hold what `model.save` wrote. It is deleted.
 
     >>> import tempfile, keras, tfshed
     >>> net = keras.Sequential([keras.Input((64,)), keras.layers.Dense(512)])
@@ -72,7 +75,7 @@ def keras(
     if target.suffix != ".keras" or "://" in os.fspath(path):
         raise ValueError(
             f"export: expected a local path ending in '.keras', received {os.fspath(path)!r}. "
-            "Keras tells its formats apart by the ending."
+            "Keras recognises its file formats by this ending."
         )
     check_file(target, overwrite)
     with workspace(target) as beside:
@@ -91,7 +94,8 @@ def _deflate(source: Path, target: Path) -> None:
         for name in sorted(old.namelist()):
             entry = zipfile.ZipInfo(name, TIMESTAMP)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.file_size = old.getinfo(name).file_size  # says whether it takes the 64-bit form
+            # zipfile decides by the size whether an entry needs the 64-bit form.
+            entry.file_size = old.getinfo(name).file_size
             with old.open(name) as file, new.open(entry, "w") as written:
                 shutil.copyfileobj(file, written, BLOCK)
 
@@ -108,6 +112,6 @@ def _verify(plain: Path, small: Path) -> None:
                     wrong.add(name)
     if wrong:
         raise RuntimeError(
-            "export: expected the deflated file to hold what model.save wrote, received others in "
-            f"{sorted(wrong)}. Nothing was kept. Is the disk full, or failing?"
+            "export: expected the compressed file to hold what model.save wrote, received other "
+            f"bytes in {sorted(wrong)}. Nothing was exported. Is the disk full, or failing?"
         )

@@ -1,4 +1,4 @@
-"""Checks of the model and the path that an export is given; TensorFlow quiet while it writes."""
+"""Checks of the model and the path that an export is given, and fewer messages of TensorFlow."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def check_model(model: Any, input_signature: Any) -> None:
     if isinstance(model, keras.Model) and backend not in ("tensorflow", "jax"):
         raise RuntimeError(
             f"export: expected Keras' TensorFlow or JAX backend, received {backend!r}, whose "
-            "operations no SavedModel can hold. Save the model with model.save('model.keras'), "
+            "operations a SavedModel cannot hold. Save the model with model.save('model.keras'), "
             "then load and export it in a process started with KERAS_BACKEND=tensorflow."
         )
-    # With a signature, it is built by calling it on inputs of that kind.
+    # If a signature is given, the export builds the model by calling it on such inputs.
     if not model.built and input_signature is None:
         raise ValueError(
             f"export: expected a built model, received {model.name!r}, which has no weights yet. "
@@ -46,9 +46,10 @@ def check_model(model: Any, input_signature: Any) -> None:
 
 
 def check_unwrapped(model: Any) -> None:
-    """Raises a ValueError for a model with pruning wrappers in it, of either Keras.
+    """Raises a ValueError for a model of Keras 3 or tf_keras that has pruning wrappers.
 
-    What its wrappers compute is masks and weights apart: a file that is neither small nor plain.
+    An exported wrapper would bring its masks along as further variables and operations: the file
+    would be larger than without pruning.
     """
     for layer in layers_if_any(model):
         if any(base.__name__ == "PruneLowMagnitude" for base in type(layer).__mro__):
@@ -59,6 +60,7 @@ def check_unwrapped(model: Any) -> None:
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:
+    """The path as a `Path`; raises a ValueError for a remote one, such as "gs://bucket/model"."""
     if "://" in os.fspath(path):
         raise ValueError(
             f"export: expected a local path, received {os.fspath(path)!r}. Export to a local "
@@ -69,7 +71,7 @@ def local_path(path: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps back TensorFlow's notes on where it wrote what, not its warnings."""
+    """Hides TensorFlow's messages on what it wrote where, within the block; warnings are shown."""
     loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
     levels = [logger.level for logger in loggers]
     for logger, level in zip(loggers, levels, strict=True):

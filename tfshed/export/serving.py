@@ -1,4 +1,4 @@
-"""A model's forward pass as a TensorFlow object that holds each variable once."""
+"""Makes a TensorFlow object of a model's forward pass, which `tf.saved_model.save` can write."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def serving_object(
     """Returns `(root, signatures)` for `tf.saved_model.save`.
 
     `root.serve(*inputs)` is the forward pass in inference mode, with the model's own structure
-    of inputs and outputs; `root.variables`, `root.trainable_variables` and
-    `root.non_trainable_variables` are the variables that it reads, as Keras' own exports name
-    them. `signatures["serving_default"]` takes and returns tensors by name. With `preprocessing`
-    there are `root.serve_with_preprocessing`, `root.preprocessing_variables` and the signature
-    `serving_with_preprocessing` too, which take what `raw_specs` says.
+    of inputs and outputs. `root.variables`, `root.trainable_variables` and
+    `root.non_trainable_variables` are the variables that it reads; Keras' own exports use these
+    names too. `signatures["serving_default"]` takes and returns tensors by name. With
+    `preprocessing`, there are also `root.serve_with_preprocessing`, `root.preprocessing_variables`
+    and the signature `serving_with_preprocessing`, whose inputs are described by `raw_specs`.
     """
     import keras
     import tensorflow as tf
@@ -32,9 +32,9 @@ def serving_object(
     serve = tf.function(forward, input_signature=specs, autograph=False)
     concrete = serve.get_concrete_function()
 
-    # Keras' archive holds the model's Keras variables, each of which saves its value under its
-    # own entry, next to the tf.Variables inside them: twice the bytes (keras issue 23553). Only
-    # the tf.Variables that the function reads are held here, and the lists share them.
+    # Keras' own export holds Keras variables and the tf.Variables inside of them. Each saves its
+    # value in an entry of its own, which takes twice the bytes (keras issue 23553). This object
+    # holds only the tf.Variables that the function reads, and the three lists share them.
     root = tf.__internal__.tracking.AutoTrackable()
     root.serve = serve
     trainable = {id(variable) for variable in concrete.trainable_variables}
@@ -63,11 +63,15 @@ def serving_object(
 
 
 def _in_order(concrete: Any) -> list[Any]:
-    """The variables that a function reads, as it reads them: TensorFlow lists them in any order."""
+    """The variables that a function reads, in the order of its inputs.
+
+    TensorFlow lists them in an order that changes from run to run.
+    """
     place = {id(handle): i for i, handle in enumerate(concrete.captured_inputs)}
 
     def key(variable: Any) -> tuple[int, str]:
-        # A variable with several replicas has a handle for each; its name then decides.
+        # A variable with several replicas has several handles, none of which is found: such
+        # variables come last, in the order of their names.
         handle = variable.handle if hasattr(variable, "handle") else None
         return place.get(id(handle), len(place)), variable.name
 
@@ -90,8 +94,8 @@ def _jax_forward(model: Any, specs: list[Any]) -> Callable[..., Any]:
     def stateless(trainable: Any, non_trainable: Any, *inputs: Any) -> Any:
         values = zip(model.trainable_variables, trainable, strict=True)
         others = zip(model.non_trainable_variables, non_trainable, strict=True)
-        # What the model would write to its variables in inference is dropped. Not
-        # model.stateless_call: it gives `training` also to a call that does not take it.
+        # What the model would write to its variables in inference is dropped. This is not
+        # model.stateless_call, which passes `training` even to a call that does not take it.
         with keras.StatelessScope(state_mapping=[*values, *others]):
             return call_model(model, inputs)
 
@@ -114,9 +118,9 @@ def _jax_forward(model: Any, specs: list[Any]) -> Callable[..., Any]:
             None,
             *[keras.tree.map_structure(polymorphic, entry) for entry in specs],
         ],
-        # A model exported on a machine with one of the two serves on the other.
+        # So a model that was exported on a machine without GPU runs on one with, and vice versa.
         native_serialization_platforms=("cpu", "cuda"),
-        # For inference only; a saved gradient would warn at every load that it may not work.
+        # The export is for inference. A saved gradient would cause a warning at every loading.
         with_gradient=False,
     )
     trainable = copies(model.trainable_variables, True)
@@ -129,7 +133,7 @@ def _jax_forward(model: Any, specs: list[Any]) -> Callable[..., Any]:
 
 
 def _named(serve: Any, specs: list[Any]) -> Any:
-    """`serve` with tensors by name, as TensorFlow Serving and the C++ loader call it."""
+    """`serve` as a signature, which takes tensors by name: TensorFlow Serving and C++ need one."""
     import keras
     import tensorflow as tf
 
@@ -147,7 +151,7 @@ def _named(serve: Any, specs: list[Any]) -> Any:
 
 
 def _lookup_tables(model: Any) -> list[Any]:
-    """Tables of StringLookup, TextVectorization and the like, which no variable list names."""
+    """The tables of StringLookup, TextVectorization, ..., which are not among their variables."""
     import tensorflow as tf
 
     kind = tf.saved_model.experimental.TrackableResource

@@ -1,4 +1,4 @@
-"""A SavedModel to a LiteRT file, by TensorFlow's converter."""
+"""Converts a model to a LiteRT file with TensorFlow's converter, and checks its input."""
 
 from __future__ import annotations
 
@@ -26,17 +26,26 @@ def convert(
     values: str,
     calibration: list[dict[str, np.ndarray]] | None,
 ) -> bytes:
-    """Returns the file's bytes.
+    """Converts a model and returns the bytes of the LiteRT file.
+
+    Args:
+        model: The Keras model, for messages.
+        root, signatures: What `serving_object` returned for it.
+        specs: The inputs of the model.
+        sparse: Whether the converter stores weights sparse where it can.
+        values: The dtype of the weights: "float32", "float16" or "int8".
+        calibration: Batches of inputs, which set the scales of int8 activations. None: there are
+            none, and activations stay floats or are scaled at each call.
 
     Raises:
-        RuntimeError: if the converter cannot take the model.
+        RuntimeError: The converter cannot convert the model.
     """
     import tensorflow as tf
     from tensorflow.lite.python.convert_phase import ConverterError
 
     with tempfile.TemporaryDirectory() as folder:
-        # Not from the function itself: its Keras variables would become resources of the file, and
-        # the names of inputs and outputs would be lost.
+        # The converter reads a SavedModel. If it were given the function, Keras variables would
+        # become resources of the file, and the names of inputs and outputs would be lost.
         tf.saved_model.save(root, folder, signatures=signatures)
         converter = tf.lite.TFLiteConverter.from_saved_model(
             folder, signature_keys=["serving_default"]
@@ -50,20 +59,20 @@ def convert(
             converter.representative_dataset = lambda: iter(calibration)
         try:
             with warnings.catch_warnings():
-                # Its calibration uses an interpreter that says it is deprecated.
+                # The converter's calibration uses an interpreter that warns of its deprecation.
                 warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
                 return bytes(converter.convert())
         except ConverterError as error:
             lacking = sorted(set(re.findall(r"'((?:tf|tfl|vhlo|stablehlo)\.\w+)' op", str(error))))
             reason = ", ".join(lacking) or str(error).strip().splitlines()[-1][:200]
             raise RuntimeError(
-                f"export: expected {model.name!r} to consist of what LiteRT has operators for, "
-                f"received from its converter: {reason}. {advice(model, lacking, specs)}"
+                f"export: expected a model that LiteRT has operators for, received {model.name!r}, "
+                f"of which its converter says: {reason}. {advice(model, lacking, specs)}"
             ) from None
 
 
 def advice(model: Any, lacking: list[str], specs: list[Any]) -> str:
-    """What to do about operators that LiteRT does not have."""
+    """Says what a user can do about operators that LiteRT lacks."""
     import keras
 
     if any("TensorList" in name for name in lacking):
@@ -73,29 +82,29 @@ def advice(model: Any, lacking: list[str], specs: list[Any]) -> str:
         ]
         return (
             "A recurrent layer needs a fixed batch: pass "
-            f"input_signature=[{', '.join(shapes)}], with sizes for all axes."
+            f"input_signature=[{', '.join(shapes)}], with a size for each axis."
         )
     if any(word in name for name in lacking for word in ("String", "Regex", "Ragged")):
         return (
-            "LiteRT does not split text: export the part of the model behind TextVectorization, "
-            "which takes numbers, or use export.saved_model."
+            "LiteRT cannot split text: export the part of the model that follows "
+            "TextVectorization and takes numbers, or use export.saved_model."
         )
     return "For such a model use export.saved_model."
 
 
 def check_layers(model: Any, values: str) -> None:
-    """Raises a ValueError for a layer whose numbers the converter would crash on or not take.
+    """Raises a ValueError for a layer that the converter would reject, or crash on.
 
-    These are: layers that compute in half precision, layers that `model.quantize` has changed, and
-    for values="int8" weights that are not finite.
+    These are layers that compute in half precision, layers that `model.quantize` has changed, and,
+    for values="int8", layers with weights that are not finite.
     """
     for layer in layers_in(model):
         policy = layer.dtype_policy
         if getattr(policy, "quantization_mode", None) is not None:
             raise ValueError(
-                f"export: expected a model of floats, received {layer.name!r}, quantized by "
-                f"model.quantize({policy.quantization_mode!r}). LiteRT quantizes by itself: load "
-                "the model of floats and pass values='int8'."
+                f"export: expected layers with float weights, received {layer.name!r}, quantized "
+                f"by model.quantize({policy.quantization_mode!r}). LiteRT quantizes by itself: "
+                "load the model as it was before model.quantize and pass values='int8'."
             )
         half = layer.weights and policy.compute_dtype in ("float16", "bfloat16")
         if half and not isinstance(layer, type(model)):
@@ -109,17 +118,17 @@ def check_layers(model: Any, values: str) -> None:
         if not np.isfinite(to_numpy(variable).astype("float32")).all():
             raise ValueError(
                 f"export: expected finite weights for values='int8', received {variable.path!r} "
-                "with a NaN or an infinite number. Find out where training made it."
+                "with a NaN or an infinite number. Find out where it arose in training."
             )
 
 
 def calibration_batches(
     data: Any, specs: list[Any], names: list[str]
 ) -> list[dict[str, np.ndarray]]:
-    """`representative_data` as a list of dictionaries by the names of inputs.
+    """Returns `representative_data` as a list of dictionaries from names of inputs to arrays.
 
     Raises:
-        ValueError: if it is empty or holds something else than batches of the model's inputs.
+        ValueError: It is empty, or holds something other than batches of the model's inputs.
     """
     import keras
 
@@ -136,7 +145,7 @@ def calibration_batches(
                 raise ValueError(
                     "export: expected representative_data as batches of the model's inputs, "
                     f"{[tuple(spec.shape) for spec in flat]}, received one of shapes {shapes}. "
-                    "Give inputs alone, without labels, each with its axis of examples."
+                    "Give inputs without labels, each with a batch axis."
                 )
             yield {
                 name: array.astype(spec.dtype.as_numpy_dtype)

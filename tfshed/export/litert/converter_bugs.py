@@ -1,17 +1,19 @@
-"""Mends what LiteRT's converter writes for sparse weights next to dense or quantised ones.
+"""Repairs the files that LiteRT's converter writes for sparse weights next to others.
 
-Seen with the converter of TensorFlow 2.21, run by its own interpreter and by ai-edge-litert 2.3,
-both with XNNPACK, as they start by default:
+The defects were observed with the converter of TensorFlow 2.21. The files were run by TensorFlow's
+interpreter and by ai-edge-litert 2.3, both with XNNPACK, which is their default:
 
-* All dense layers of a file share an operator version. XNNPACK leaves those of version 8 to the
-  kernels for blocks, and takes the packed values of blocks for all weights in any other: outputs
-  are wrong, or NaN. Here layers in blocks have version 8 and others do not, which XNNPACK runs.
-* float16 in blocks of 4: `DEQUANTIZE` is given the sparse tensor, and outputs are NaN. A `DENSIFY`
-  goes in between.
-* int8, float activations, stored singly: XNNPACK refuses the file. A `DEQUANTIZE` follows the
-  `DENSIFY`: then weights are expanded once, as XNNPACK takes the graph, and it computes in float32.
-* int8 with int8 activations, dense layers, stored singly: ai-edge-litert refuses the file. They are
-  stored in full.
+* All dense layers of a file have the same operator version. XNNPACK leaves layers of version 8 to
+  the kernels for blocks. In a layer of any other version it mistakes the packed values of blocks
+  for all weights, and outputs are wrong or NaN. The repair gives version 8 to layers stored in
+  blocks and another to the rest, which XNNPACK then runs.
+* float16 weights in blocks of 4: `DEQUANTIZE` reads the sparse tensor, and outputs are NaN. The
+  repair inserts a `DENSIFY` before it.
+* int8 weights stored singly, float activations: XNNPACK refuses the file. The repair inserts a
+  `DEQUANTIZE` after the `DENSIFY`. The weights are then expanded once, when XNNPACK prepares the
+  graph, and the layer computes in float32.
+* int8 weights of dense layers stored singly, int8 activations: ai-edge-litert refuses the file. The
+  repair stores these weights in full.
 """
 
 from __future__ import annotations
@@ -21,30 +23,39 @@ from typing import Any
 
 import numpy as np
 
-from tfshed.export.litert.flatbuffer import WEIGHTS, Use, data, element, kind, parse, unparse, uses
+from tfshed.export.litert.flatbuffer import (
+    WEIGHTS,
+    WeightUse,
+    data,
+    element,
+    kind,
+    parse,
+    unparse,
+    weight_uses,
+)
 
-# Of FULLY_CONNECTED, with sparse weights; the last one before that.
+# The version of FULLY_CONNECTED that introduced sparse weights, and the last one before it.
 SPARSE_VERSION, DENSE_VERSION = 8, 7
 
 
 def mend_file(content: bytes) -> bytes:
-    """Returns a file that every interpreter runs; the same bytes if nothing was wrong."""
+    """Returns a repaired file that every interpreter runs; the same bytes if it was right."""
     model = parse(content)
     changed = False
-    full: dict[tuple[int, int], int] = {}  # what layers share is stored once
-    for use in uses(model):
+    full: dict[tuple[int, int], int] = {}  # weights that several layers share are stored once
+    for use in weight_uses(model):
         position = WEIGHTS[use.op]
         if not use.block or element(use.tensor) == np.float32:
             continue
         if element(use.tensor) == np.float16:
             if "DENSIFY" not in use.unpacking:
-                # One DEQUANTIZE may serve several layers: the next one finds it mended.
+                # One DEQUANTIZE may serve several layers; it is repaired with the first of them.
                 for reader in [o for o in use.graph.operators if use.stored in o.inputs]:
                     if kind(model, reader) == "DEQUANTIZE":
                         feed(reader, 0, _densify(model, use, reader))
                         changed = True
         elif not use.unpacking:
-            continue  # in blocks
+            continue  # stored in blocks that a kernel can run
         elif element(use.graph.tensors[int(use.operator.inputs[0])]) == np.float32:
             dense = int(use.operator.inputs[position])
             feed(use.operator, position, _dequantize(model, use, dense))
@@ -61,9 +72,9 @@ def mend_file(content: bytes) -> bytes:
 
 
 def _versions(model: Any) -> bool:
-    """Gives dense layers in blocks version 8 and others another; returns whether it had to."""
+    """Gives version 8 to the dense layers stored in blocks only; returns whether any changed."""
     changed = False
-    for use in uses(model):
+    for use in weight_uses(model):
         code = model.operatorCodes[use.operator.opcodeIndex]
         in_blocks = bool(use.block and not use.unpacking)
         if use.op == "FULLY_CONNECTED" and in_blocks != (code.version == SPARSE_VERSION):
@@ -74,7 +85,7 @@ def _versions(model: Any) -> bool:
 
 
 def code_of(model: Any, name: str, version: int) -> int:
-    """The index of an operator's code, which is added if there is none of this version."""
+    """The index of the operator code of this name and version, which is added if missing."""
     from tensorflow.lite.python.schema_py_generated import BuiltinOperator, OperatorCodeT
 
     number = getattr(BuiltinOperator, name)
@@ -88,14 +99,16 @@ def code_of(model: Any, name: str, version: int) -> int:
     return len(model.operatorCodes) - 1
 
 
-def _densify(model: Any, use: Use, before: Any) -> int:
+def _densify(model: Any, use: WeightUse, before: Any) -> int:
+    """Inserts a DENSIFY of the stored weights; returns the index of its result."""
     new = add_tensor(
         use.graph, use.tensor, b"_dense", buffer=add_buffer(model, None), sparsity=None
     )
     return _operator(model, use.graph, before, "DENSIFY", use.stored, new)
 
 
-def _dequantize(model: Any, use: Use, index: int) -> int:
+def _dequantize(model: Any, use: WeightUse, index: int) -> int:
+    """Inserts a DEQUANTIZE of the tensor at `index`; returns the index of its result."""
     from tensorflow.lite.python.schema_py_generated import TensorType
 
     new = add_tensor(
@@ -110,7 +123,8 @@ def _dequantize(model: Any, use: Use, index: int) -> int:
     return _operator(model, use.graph, use.operator, "DEQUANTIZE", index, new)
 
 
-def _stored_in_full(model: Any, use: Use) -> int:
+def _stored_in_full(model: Any, use: WeightUse) -> int:
+    """Adds a tensor that holds the sparse weights in full; returns its index."""
     tensor, rows = use.tensor, use.tensor.sparsity.dimMetadata[1]
     starts, columns = (np.asarray(x.values) for x in (rows.arraySegments, rows.arrayIndices))
     stored = data(model, tensor)
@@ -122,14 +136,14 @@ def _stored_in_full(model: Any, use: Use) -> int:
 
 
 def feed(operator: Any, position: int, index: int) -> None:
-    """Gives an operator another tensor as its input at this position."""
+    """Makes an operator read the tensor at `index` as its input at `position`."""
     inputs = np.array(operator.inputs, np.int32)
     inputs[position] = index
     operator.inputs = inputs
 
 
 def add_buffer(model: Any, content: np.ndarray | None) -> int:
-    """The index of a new buffer with these bytes; None for a tensor that is computed."""
+    """Adds a buffer, for stored bytes or (None) a computed tensor; returns its index."""
     from tensorflow.lite.python.schema_py_generated import BufferT
 
     buffer = BufferT()
@@ -139,7 +153,7 @@ def add_buffer(model: Any, content: np.ndarray | None) -> int:
 
 
 def add_tensor(graph: Any, like: Any, suffix: bytes, **changes: Any) -> int:
-    """The index of a new tensor: a copy of another with a longer name and other attributes."""
+    """Adds a copy of the tensor `like` with a longer name and these changes; returns its index."""
     new = copy.copy(like)
     new.name = like.name + suffix
     for name, value in changes.items():
@@ -149,6 +163,7 @@ def add_tensor(graph: Any, like: Any, suffix: bytes, **changes: Any) -> int:
 
 
 def _operator(model: Any, graph: Any, before: Any, name: str, source: int, result: int) -> int:
+    """Inserts an operator with one input and one output before another; returns `result`."""
     from tensorflow.lite.python.schema_py_generated import OperatorT
 
     new = OperatorT()
@@ -160,14 +175,14 @@ def _operator(model: Any, graph: Any, before: Any, name: str, source: int, resul
 
 
 def insert_before(graph: Any, before: Any, new: Any) -> None:
-    """Puts an operator before another one of its graph."""
-    # Not `list.index`, which asks each operator whether it equals the other.
+    """Inserts an operator before another one of its graph."""
+    # `list.index` would compare operators by all of their fields.
     place = next(i for i, operator in enumerate(graph.operators) if operator is before)
     graph.operators.insert(place, new)
 
 
 def drop_unused(model: Any) -> None:
-    """Drops `DENSIFY` operators that nothing reads, and the contents of what only they read."""
+    """Removes the `DENSIFY` operators whose result nothing reads, and their stored weights."""
     for graph in model.subgraphs:
         read = {int(i) for operator in graph.operators for i in operator.inputs}
         graph.operators = [

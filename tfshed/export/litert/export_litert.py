@@ -1,4 +1,7 @@
-"""LiteRT (TensorFlow Lite): a file for phones and microcontrollers, sparse where that helps."""
+"""Exports a model as a LiteRT (TensorFlow Lite) file for phones and microcontrollers.
+
+Weights are stored sparse where this makes the file smaller or faster.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,19 @@ from typing import Any
 import keras
 
 from tfshed.export.atomic_path import check_file, workspace
+from tfshed.export.example_inputs import as_arrays, random_inputs
 from tfshed.export.formats import register_format
 from tfshed.export.litert import interpreter
 from tfshed.export.litert.convert import VALUES, calibration_batches, check_layers, convert
 from tfshed.export.litert.converter_bugs import mend_file
-from tfshed.export.litert.flatbuffer import parse, uses
+from tfshed.export.litert.flatbuffer import parse, weight_uses
 from tfshed.export.litert.full_storage import ways_to_store
 from tfshed.export.litert.layer_table import LiteRTReport, rows
 from tfshed.export.litert.pooled_convolutions import end_sparse_part_at_pooling
 from tfshed.export.model_and_path import check_model, local_path, quiet
 from tfshed.export.saved_model.replicas import one_replica
 from tfshed.export.serving import serving_object
-from tfshed.export.signature import as_arrays, input_names, input_specs, random_inputs
+from tfshed.export.signature import input_names, input_specs
 
 logger = logging.getLogger("tfshed")
 
@@ -41,65 +45,64 @@ def litert(
 ) -> LiteRTReport:
     """Writes the model's forward pass in inference mode as a LiteRT (`.tflite`) file.
 
-    The file has the signature `serving_default` with inputs and outputs by the names that
-    `export.saved_model` gives them; the batch is open. What sparsity does for a layer:
+    The file has the signature `serving_default`. Its inputs and outputs have the names that
+    `export.saved_model` gives them, and the batch size is open. What sparsity does for a layer:
 
-    | weights | stored sparse | runs |
+    | weights | stored sparse | how the layer runs |
     |---|---|---|
     | dense layer, float32, zeros in `Block(4, 1)` | yes | in blocks: faster up to batch 8 |
     | dense layer, int8, zeros in `Block(16, 1)` | yes | in blocks: faster up to batch 4 |
-    | the same, full int8 | yes | in blocks: not faster on x86 |
-    | dense layer, full int8, other zeros | no: interpreters refuse it | dense |
-    | convolution; dense layer otherwise | yes | expanded when loaded: smaller, not faster |
+    | the same with int8 activations | yes | in blocks: not faster on x86 |
+    | dense layer with int8 activations, other zeros | no: interpreters refuse it | dense |
+    | convolution, or any other dense layer | yes | expanded when loaded: smaller, not faster |
     | depthwise, embedding, less than 30 % zeros | no | dense |
-    | where it would run wrong (float16 behind transposed convolutions) | no | dense |
+    | float16 weights of a transposed convolution | no: the outputs would be wrong | dense |
 
     XNNPACK, LiteRT's engine on CPUs, can run 1x1 convolutions sparse under conditions that
-    `export.report` checks; never on x86 with AVX.
+    `export.report` checks. It never does so on x86 with AVX.
 
-    `values` are those of weights with 1024 elements or more:
+    `values` is the dtype of weights with 1024 elements or more:
 
-    * "float32": outputs are the model's within 1e-4 of the largest.
-    * "float16": half the bytes; computed in float32.
-    * "int8": a quarter. Layers that are stored dense compute with int8 activations, scaled at each
-      call; those stored sparse are expanded to float32 (in blocks of 16: not), which takes several
-      times as long: `sparse=False` where speed matters more than bytes.
-    * "int8" with `representative_data`: activations are int8 with fixed scales too; inputs and
-      outputs of the file stay float32.
+    * "float32": outputs differ from the model's by at most 1e-4 of the largest output.
+    * "float16": half the bytes. The layers compute in float32.
+    * "int8": a quarter of the bytes. Layers stored dense compute with int8 activations, which are
+      scaled at each call. Layers stored sparse are expanded to float32, unless they are in blocks
+      of 16, and take several times as long. Pass `sparse=False` if speed matters more than size.
+    * "int8" with `representative_data`: activations are int8 too, with fixed scales. The inputs
+      and outputs of the file stay float32.
 
-    A 1x1 convolution right behind a global pooling would keep XNNPACK from loading the file where
-    it has sparse kernels: there is a RESHAPE between the two.
-
-    What TensorFlow's converter writes for sparse weights next to dense or quantised ones is in four
-    cases slow, wrong or refused by interpreters; this is put right in the file.
+    Where XNNPACK has sparse kernels, it cannot load a file with a 1x1 convolution directly after a
+    global pooling; a RESHAPE is therefore inserted between the two. In four other cases the files
+    of TensorFlow's converter are slow, wrong or refused by interpreters, and are repaired; see
+    `tfshed/export/litert/converter_bugs.py`.
 
     Args:
-        model: a built `keras.Model`, as for `export.saved_model`.
-        path: file to write, on a local file system. Missing parents are made.
-        sparse: stores weights sparse where it can be done (default), unless nothing then runs in
-            blocks and the file is no smaller; False: all of them dense.
+        model: A built `keras.Model`, as for `export.saved_model`.
+        path: The output file, on a local file system. Missing parents are created.
+        sparse: Whether weights are stored sparse where possible (default True). If no layer would
+            then run in blocks and the file would be no smaller, the dense file is written anyway.
         values: "float32" (default), "float16" or "int8".
-        representative_data: iterable of batches of inputs, each as the model takes them; only
-            with "int8".
-        overwrite: replaces a file at `path`.
-        verify: runs the file on random inputs or on the first batch of `representative_data`, and
-            compares its outputs with the model's.
-        tolerance: what outputs may differ by, relative to the largest. Default: 1e-4 for float32;
-            otherwise 1e-4 and twice the difference of the dense file with the same values.
-        input_signature: as for `export.saved_model`.
+        representative_data: An iterable of batches of inputs, each as the model takes them. It can
+            be given with "int8" only.
+        overwrite: Whether a file at `path` may be replaced. Default False.
+        verify: Whether the file is run on random inputs, or on the first batch of
+            `representative_data`, and its outputs compared with the model's. Default True.
+        tolerance: How much outputs may differ, relative to the largest output. Default None: 1e-4
+            for float32, otherwise 1e-4 plus twice the difference of the dense file of this dtype.
+        input_signature: As for `export.saved_model`.
 
     Returns:
-        A `LiteRTReport`; its `str()` is a table of how each layer is stored and run.
+        A `LiteRTReport`. Its `str()` is a table of how each layer is stored and run.
 
     Raises:
-        TypeError: if `model` is not a Keras 3 model.
-        ValueError: if the model is not built or has pruning wrappers, its inputs are not known, a
+        TypeError: `model` is not a Keras 3 model.
+        ValueError: The model is not built or has pruning wrappers, its inputs are not known, a
             layer computes in half precision or was quantized by `model.quantize`, a weight is not
-            finite (int8), an option is unknown or does not go with the others, or
-            `representative_data` is not the model's.
-        FileExistsError: if something is at `path` that may not be replaced.
-        RuntimeError: on a backend other than TensorFlow or JAX, if LiteRT lacks an operator of the
-            model, or if the file's outputs are not the model's; then nothing is kept.
+            finite (int8), an option is unknown or contradicts another, or `representative_data`
+            does not fit the model's inputs.
+        FileExistsError: Something is at `path` that may not be replaced.
+        RuntimeError: The backend is neither TensorFlow nor JAX, LiteRT lacks an operator of the
+            model, or the file's outputs differ from the model's. Nothing is written then.
 
     Example:
         >>> import tempfile, keras, tfshed
@@ -118,7 +121,7 @@ def litert(
     if not isinstance(model, keras.Model):
         raise TypeError(
             f"export: expected a keras.Model of Keras 3, received {type(model).__name__} of "
-            "tf_keras. tf.lite.TFLiteConverter.from_keras_model takes it, with "
+            "tf_keras. Convert it with tf.lite.TFLiteConverter.from_keras_model and "
             "optimizations=[tf.lite.Optimize.EXPERIMENTAL_SPARSITY]."
         )
     check_layers(model, values)
@@ -141,18 +144,18 @@ def litert(
     comparison = None
     if verify:
         comparison = interpreter.Comparison(model, specs, calibration, values, tolerance, dense)
-    content, in_full, found = _first_right(ways, dense, comparison)
+    content, in_full, found = _first_correct(ways, dense, comparison)
     if in_full:
         logger.warning(
-            "export: the weights of %s in %r are stored in full: stored sparse, LiteRT's "
-            "interpreter does not give the model's outputs.",
+            "export: the weights of %s in %r are stored in full, since LiteRT's interpreter does "
+            "not give the model's outputs if they are stored sparse.",
             in_full,
             model.name,
         )
     with workspace(target) as beside:
         new = beside / "new.tflite"
         new.write_bytes(content)
-        check_file(target, overwrite)  # again, since converting took time
+        check_file(target, overwrite)  # converting took time, in which a file may have appeared
         os.replace(new, target)
     return LiteRTReport(
         target,
@@ -166,22 +169,25 @@ def litert(
     )
 
 
-def _first_right(
+def _first_correct(
     ways: Iterator[tuple[bytes, str]], dense: bytes, comparison: interpreter.Comparison | None
 ) -> tuple[bytes, str, float | None]:
-    """The first file that gives the model's outputs, what is stored in full in it, and how far off
-    its outputs are.
+    """Finds the first file that gives the model's outputs.
+
+    Returns:
+        The file, the operators whose weights it stores in full for this reason, and the largest
+        difference of its outputs.
 
     Raises:
-        RuntimeError: None does; what is wrong with the first one.
+        RuntimeError: No file does. The error says what is wrong with the first one.
     """
     wrong: RuntimeError | None = None
     for written, in_full in ways:
         content = dense
         if written is not dense:
             content = end_sparse_part_at_pooling(mend_file(written))
-        stored = [use for use in uses(parse(content)) if use.block]
-        # Where no kernel skips zeros, sparse storage is for its bytes only.
+        stored = [use for use in weight_uses(parse(content)) if use.block]
+        # If no kernel can skip zeros, sparse storage is worth it only if the file is smaller.
         faster = any(not use.unpacking for use in stored)
         if not stored or (not faster and len(content) >= len(dense)):
             content = dense
@@ -200,11 +206,11 @@ def _check_options(values: str, representative_data: Any, tolerance: float | Non
         raise ValueError(f"export: expected values as one of {VALUES}, received {values!r}.")
     if representative_data is not None and values != "int8":
         raise ValueError(
-            "export: expected representative_data with values='int8' only, whose activations it "
-            f"is for, received it with values={values!r}. Leave it out."
+            "export: expected representative_data together with values='int8', as it sets the "
+            f"scales of int8 activations, received it with values={values!r}. Leave it out."
         )
     if tolerance is not None and not tolerance >= 0:
         raise ValueError(
-            f"export: expected tolerance as a number from 0 on, received {tolerance!r}. Pass "
+            f"export: expected tolerance as a number of 0 or more, received {tolerance!r}. Pass "
             "verify=False to compare nothing."
         )

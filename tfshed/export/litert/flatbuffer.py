@@ -1,4 +1,4 @@
-"""Reads a LiteRT flatbuffer: which operator takes which stored weights, and how they are stored."""
+"""Reads a LiteRT file (a flatbuffer): its operators, their weights and how these are stored."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-# The input that holds the weights, of each operator that has any.
+# For each operator that has weights, the position of the weights among its inputs.
 WEIGHTS = {
     "CONV_2D": 1,
     "DEPTHWISE_CONV_2D": 1,
@@ -19,20 +19,21 @@ WEIGHTS = {
     "GATHER": 0,
     "EMBEDDING_LOOKUP": 1,
 }
-# How a stored tensor becomes the one that an operator takes.
+# The operators that turn stored weights into those that a layer's operator takes.
 UNPACKING = ("DENSIFY", "DEQUANTIZE")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Use:
-    """An operator and its stored weights.
+class WeightUse:
+    """An operator and the stored weights that it uses.
 
     Attributes:
-        graph: the subgraph.
-        operator: the `OperatorT`, of kind `op`.
-        op: such as "FULLY_CONNECTED".
-        stored: index of the tensor in the file.
-        unpacking: the operators between the two, ("DENSIFY", "DEQUANTIZE") in this order at most.
+        graph: The subgraph of the file that holds both.
+        operator: The operator, as an `OperatorT`.
+        op: The name of the operator, such as "FULLY_CONNECTED".
+        stored: The index of the stored tensor in the subgraph.
+        unpacking: The operators between the stored tensor and this one: none, one or both of
+            "DENSIFY" and "DEQUANTIZE", in this order.
     """
 
     graph: Any
@@ -43,11 +44,12 @@ class Use:
 
     @property
     def tensor(self) -> Any:
+        """The stored tensor, as a `TensorT`."""
         return self.graph.tensors[self.stored]
 
     @property
     def block(self) -> int:
-        """Elements of the blocks in which non-zeros are stored; 1: singly, 0: stored in full."""
+        """The size of the blocks of non-zeros: 1 if they are stored singly, 0 if in full."""
         sparsity = self.tensor.sparsity
         if sparsity is None:
             return 0
@@ -56,14 +58,14 @@ class Use:
 
 
 def parse(content: bytes) -> Any:
-    """The file as a `ModelT`."""
+    """Parses the bytes of a file to a `ModelT`."""
     from tensorflow.lite.tools import flatbuffer_utils
 
     return flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
 
 
 def unparse(model: Any) -> bytes:
-    """The bytes of a `ModelT`."""
+    """Returns the bytes of a file from a `ModelT`."""
     from tensorflow.lite.tools import flatbuffer_utils
 
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
@@ -76,8 +78,8 @@ def kind(model: Any, operator: Any) -> str:
     return str(flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex))
 
 
-def uses(model: Any) -> list[Use]:
-    """All operators that take stored weights of two or more axes, as they run."""
+def weight_uses(model: Any) -> list[WeightUse]:
+    """All operators that use stored weights of two or more axes, in the order they run."""
     found = []
     for graph in model.subgraphs:
         producers = {int(o): op for op in graph.operators for o in _list(op.outputs)}
@@ -93,18 +95,18 @@ def uses(model: Any) -> list[Use]:
             tensor = graph.tensors[index]
             stored = index not in producers and data(model, tensor) is not None
             if stored and len(_list(tensor.shape)) >= 2:
-                found.append(Use(graph, operator, op, index, tuple(unpacking)))
+                found.append(WeightUse(graph, operator, op, index, tuple(unpacking)))
     return found
 
 
 def data(model: Any, tensor: Any) -> np.ndarray | None:
-    """The bytes of a stored tensor; None: it is computed."""
+    """The bytes of a stored tensor, or None for one that is computed."""
     content = model.buffers[tensor.buffer].data
     return None if content is None or not len(content) else np.asarray(content, np.uint8)
 
 
 def element(tensor: Any) -> np.dtype:
-    """The type of a tensor's elements, float32, float16 or int8 where they are weights."""
+    """The dtype of a tensor: float32, float16 or int8 for weights."""
     from tensorflow.lite.python import schema_py_generated as schema
 
     names = {v: k for k, v in vars(schema.TensorType).items() if isinstance(v, int)}

@@ -1,7 +1,7 @@
-"""Stores chosen weights of a sparse LiteRT file in full again, as the dense file of the model does.
+"""Stores some weights of a sparse LiteRT file in full, as the dense file of the model does.
 
-The converter stores weights sparse for operators that some interpreters do not run so, for instance
-float16 weights of transposed convolutions, whose outputs are then infinite.
+The converter also stores weights sparse for operators that some interpreters cannot run with sparse
+weights. An example are float16 weights of transposed convolutions, whose outputs become infinite.
 """
 
 from __future__ import annotations
@@ -11,24 +11,32 @@ from functools import partial
 from typing import Any
 
 from tfshed.export.litert.converter_bugs import add_buffer, drop_unused, feed
-from tfshed.export.litert.flatbuffer import Use, data, element, kind, parse, unparse, uses
+from tfshed.export.litert.flatbuffer import (
+    WeightUse,
+    data,
+    element,
+    kind,
+    parse,
+    unparse,
+    weight_uses,
+)
 
-# What the sparse weights of float16 files are expanded for by every interpreter.
+# The operators for which every interpreter expands sparse float16 weights.
 FLOAT16_OPS = ("CONV_2D", "FULLY_CONNECTED")
 
 
 def ways_to_store(sparse: bytes, dense: bytes) -> Iterator[tuple[bytes, str]]:
-    """Files with more and more weights stored in full, from the one that is to be tried first.
+    """Yields files with more and more weights stored in full, in the order to be tried.
 
     Args:
-        sparse: What the converter wrote, unmended.
+        sparse: The sparse file as the converter wrote it, before it is repaired.
         dense: The same model stored dense.
 
     Yields:
-        A file, and the operators whose weights it stores in full for the interpreters' sake, ""
-        for none. The last one is `dense`.
+        A file, and the names of the operators whose weights it stores in full because interpreters
+        need it ("" for none). The last file is `dense`.
     """
-    kinds = sorted({use.op for use in uses(parse(sparse)) if use.block})
+    kinds = sorted({use.op for use in weight_uses(parse(sparse)) if use.block})
     yield stored_in_full(sparse, dense, _is_unusual), ""
     if len(kinds) > 1:
         for name in kinds:
@@ -36,10 +44,13 @@ def ways_to_store(sparse: bytes, dense: bytes) -> Iterator[tuple[bytes, str]]:
     yield dense, ", ".join(kinds)
 
 
-def stored_in_full(sparse: bytes, dense: bytes, chosen: Callable[[Use], bool]) -> bytes:
-    """The sparse file with the chosen weights stored in full; the dense file if they differ."""
+def stored_in_full(sparse: bytes, dense: bytes, chosen: Callable[[WeightUse], bool]) -> bytes:
+    """Returns the sparse file with the chosen weights stored in full.
+
+    Returns the dense file if the two files do not have the same operators.
+    """
     model, plain = parse(sparse), parse(dense)
-    found, full = uses(model), uses(plain)  # in the order in which both files run
+    found, full = weight_uses(model), weight_uses(plain)  # in the order in which both files run
     wanted = [i for i, use in enumerate(found) if use.block and chosen(use)]
     if not wanted:
         return sparse
@@ -54,20 +65,20 @@ def stored_in_full(sparse: bytes, dense: bytes, chosen: Callable[[Use], bool]) -
     return unparse(model)
 
 
-def _signature(use: Use) -> tuple[str, tuple[int, ...], str]:
+def _signature(use: WeightUse) -> tuple[str, tuple[int, ...], str]:
     return use.op, tuple(int(n) for n in use.tensor.shape), element(use.tensor).name
 
 
-def _is_of(name: str, use: Use) -> bool:
+def _is_of(name: str, use: WeightUse) -> bool:
     return use.op == name or _is_unusual(use)
 
 
-def _is_unusual(use: Use) -> bool:
+def _is_unusual(use: WeightUse) -> bool:
     return bool(element(use.tensor) == "float16" and use.op not in FLOAT16_OPS)
 
 
-def _skip_densify(model: Any, use: Use) -> None:
-    """Has the readers of the expanded weights read the stored ones, which need no expanding now."""
+def _skip_densify(model: Any, use: WeightUse) -> None:
+    """Makes the operators that read the expanded weights read the stored ones directly."""
     expanded = {
         int(operator.outputs[0])
         for operator in use.graph.operators

@@ -1,4 +1,4 @@
-"""Runs LiteRT files, and compares what they give with what their model gives."""
+"""Runs LiteRT files, and compares their outputs with those of the exported model."""
 
 from __future__ import annotations
 
@@ -7,25 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from tfshed.export.signature import (
-    as_arrays,
-    call_model,
-    input_names,
-    inputs_that_run,
-    named_outputs,
-)
+from tfshed.export.example_inputs import as_arrays, inputs_that_run
+from tfshed.export.signature import call_model, input_names, named_outputs
 
-# Of float32 files, relative to the largest output; seen: 3e-7 for ResNet-50.
+# The largest allowed difference of float32 outputs, relative to the largest output. 3e-7 was
+# observed for ResNet-50.
 TOLERANCE = 1e-4
-# How much further from the model than the dense file a quantised sparse one may be: they compute
-# the same weights, one with float and one with int8 activations.
+# How many times the difference of the dense quantised file a sparse one may have. They hold the
+# same weights, but one may compute with float and the other with int8 activations.
 SLACK = 2.0
-# Differences of dense quantised files beyond which they do not compute the model.
+# If a dense quantised file differs by more than this, it does not compute the model at all.
 LARGEST = {"float16": 0.02, "int8": 0.5}
 
 
 def interpreter(content: bytes, threads: int | None = None) -> Any:
-    """An interpreter: ai-edge-litert's if it is installed, else TensorFlow's older one."""
+    """Returns an interpreter: ai-edge-litert's if it is installed, else TensorFlow's older one."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
@@ -33,7 +29,7 @@ def interpreter(content: bytes, threads: int | None = None) -> Any:
 
         Interpreter = tf.lite.Interpreter
     with warnings.catch_warnings():
-        # TensorFlow's says that it will move to ai-edge-litert.
+        # TensorFlow's interpreter warns that it will move to ai-edge-litert.
         warnings.simplefilter("ignore")
         return Interpreter(model_content=content, num_threads=threads)
 
@@ -41,7 +37,7 @@ def interpreter(content: bytes, threads: int | None = None) -> Any:
 def examples(
     model: Any, specs: list[Any], calibration: list[dict[str, np.ndarray]] | None
 ) -> dict[str, np.ndarray]:
-    """Inputs by name: a batch of the calibration data, else random ones."""
+    """Returns inputs by name: the first batch of the calibration data, or random ones."""
     import keras
 
     if calibration is not None:
@@ -54,10 +50,11 @@ def examples(
 def expected_outputs(
     model: Any, specs: list[Any], inputs: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """What the model itself gives, by the names of the outputs."""
+    """Returns the outputs of the model itself, by name."""
     import keras
 
-    # A layer may write its state in inference too (a stateful RNN): the user's stays as it was.
+    # Some layers, such as a stateful RNN, write to their variables in inference too. The user's
+    # model must not change by being exported.
     state = [(v, keras.ops.convert_to_numpy(v)) for v in model.non_trainable_variables]
     try:
         arguments = keras.tree.pack_sequence_as(specs, list(inputs.values()))
@@ -71,13 +68,15 @@ def expected_outputs(
 def difference(
     content: bytes, inputs: dict[str, np.ndarray], expected: dict[str, np.ndarray]
 ) -> float:
-    """The largest difference of the outputs, relative to the largest output; NaN counts as inf.
+    """Returns the largest difference of the outputs, relative to the largest output.
+
+    A NaN counts as an infinite difference.
 
     Raises:
-        RuntimeError: if the interpreter refuses the file.
+        RuntimeError: The interpreter refuses the file.
     """
     try:
-        # The model of the file must outlive its runner.
+        # The interpreter needs a name: it must outlive its signature runner.
         running = interpreter(content)
         received = running.get_signature_runner("serving_default")(**inputs)
     except (RuntimeError, ValueError) as error:
@@ -96,20 +95,20 @@ def difference(
 
 
 class Comparison:
-    """What a model's LiteRT files are compared with, and by how much they may differ.
+    """The expected outputs of a model's LiteRT files, and how much they may differ.
 
     Args:
         model, specs: The Keras model and its inputs.
-        calibration: `representative_data` as batches; None without any.
+        calibration: `representative_data` as batches; None if there is none.
         values: "float32", "float16" or "int8".
-        tolerance: What the user allows, else None.
-        content: The dense file with the same values.
+        tolerance: The largest difference that the user allows; None for the default.
+        content: The dense file of the same dtype.
 
     Attributes:
-        dense: The dense file's difference; None for float32.
+        dense: The difference of the dense file; None for float32.
 
     Raises:
-        RuntimeError: The dense file itself is not the model.
+        RuntimeError: The dense file itself does not compute the model.
     """
 
     def __init__(
@@ -127,12 +126,12 @@ class Comparison:
         self.dense: float | None = None
         if values != "float32":
             self.dense = difference(content, self.inputs, self.expected)
-            # Its rounding is no measure of anything if it is not the model.
+            # The dense file's rounding can be a measure only if the file computes the model.
             if not self.dense <= LARGEST[values] and tolerance is None:
                 raise RuntimeError(self._message(LARGEST[values], self.dense, ""))
 
     def check(self, content: bytes) -> float:
-        """Returns a file's difference.
+        """Returns the difference of a file's outputs from the model's.
 
         Raises:
             RuntimeError: The interpreter refuses the file, or it differs by more than is allowed.
@@ -143,14 +142,14 @@ class Comparison:
         if not (np.isfinite(found) and found <= bound):
             than = ""
             if self.dense is not None:
-                than = f"; the dense file with the same values has {self.dense:.2g}"
+                than = f"; the dense file of the same dtype has {self.dense:.2g}"
             raise RuntimeError(self._message(bound, found, than))
         return found
 
     def _message(self, bound: float, found: float, than: str) -> str:
         return (
             f"export: expected the LiteRT file to give the outputs of {self.name!r} within "
-            f"{bound:.2g} of the largest, received {found:.2g}{than}. Nothing was kept. Random "
-            "numbers in the forward pass or a net that amplifies rounding would do this: pass "
+            f"{bound:.2g} of the largest, received {found:.2g}{than}. Nothing was exported. This "
+            "happens if the forward pass draws random numbers or amplifies rounding errors: pass "
             "tolerance or verify=False, and compare accuracies."
         )

@@ -1,4 +1,4 @@
-"""What `tfshed.export.litert` returns: a table of how each layer's weights are stored and run."""
+"""The result of `tfshed.export.litert`: a table of how each layer's weights are stored and run."""
 
 from __future__ import annotations
 
@@ -11,48 +11,50 @@ from typing import Any
 import numpy as np
 
 from tfshed.attach.keras3.private import layers_in, own_state, own_weights
-from tfshed.export.litert.flatbuffer import Use, data, element, parse, uses
+from tfshed.export.litert.flatbuffer import WeightUse, data, element, parse, weight_uses
 from tfshed.observe.text_table import text_table
 
-# Where the converter does not store sparse what has fewer zeros.
+# The converter stores weights with fewer zeros than this dense.
 FEWEST_ZEROS = 0.3
 SPARSE_OPS = ("CONV_2D", "FULLY_CONNECTED")
 IN_FLOAT32, FROM_INT8 = ", computed in float32", ", int8 activations"
 # Measured by benchmarks/litert_latency.py with one thread, layers of 1024 x 1024, 85 % zeros.
 BATCHES = (
-    "The 1x4 kernel takes one example after the other, dense kernels many at a time. Of the "
-    "dense file's time it took 0.3 at batch 1, 0.9 at 8, 1.1 at 16, 1.5 at 32 and 1.6 at 64 "
-    "(x86 with AVX-512): from batch 16 on dense wins, and sparse=False writes it."
+    "The 1x4 kernel runs one example after the other, dense kernels run many at a time. "
+    "Relative to the dense file it took 0.3 of the time at batch size 1, 0.9 at 8, 1.1 at 16, 1.5 "
+    "at 32 and 1.6 at 64 (x86 with AVX-512). From batch size 16 on, a dense file "
+    "(sparse=False) is faster."
 )
 BATCHES_INT8 = (
-    "The 1x16 kernel for int8 weights took of the dense file's time 0.3 at batch 1, 0.5 at 2, 0.8 "
-    "at 4, 1.5 at 8 and 3.9 at 64 (x86 with AVX-512): from batch 8 on dense wins."
+    "Relative to the dense file, the 1x16 kernel for int8 weights took 0.3 of the time at batch "
+    "size 1, 0.5 at 2, 0.8 at 4, 1.5 at 8 and 3.9 at 64 (x86 with AVX-512). From batch size 8 on, "
+    "a dense file (sparse=False) is faster."
 )
 BATCHES_FULL_INT8 = (
-    "The 1x16 kernel for int8 activations makes the file smaller, not faster: 1.2 of the dense "
-    "file's time at batch 1, 1.9 at 2, 23 at 64 (x86 with AVX-512). For speed use sparse=False, or "
-    "leave representative_data out."
+    "The 1x16 kernel for int8 activations makes the file smaller, but not faster. Relative to the "
+    "dense file it took 1.2 times as long at batch size 1, 1.9 times at 2 and 23 times at 64 (x86 "
+    "with AVX-512). For speed use sparse=False, or leave representative_data out."
 )
 FLOAT_FOR_INT8 = (
-    "int8 weights that are stored sparse are computed in float32, at 3 to 8 times the time of "
-    "dense int8 on x86 with AVX-512. For speed use sparse=False."
+    "Layers whose int8 weights are stored sparse compute in float32, which takes 3 to 8 times as "
+    "long as dense int8 on x86 with AVX-512. For speed use sparse=False."
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class OperatorRow:
-    """The weights of one operator.
+    """How the weights of one operator are stored and run.
 
     Attributes:
-        name: of the Keras layer, or of the tensor where no layer is recognised.
+        name: The name of the Keras layer, or of the tensor if no layer is recognised.
         op: LiteRT's operator, such as "FULLY_CONNECTED".
-        shape: of the weights in the file, output channels first.
-        dtype: of their values in the file: "float32", "float16" or "int8".
-        sparsity: float, the fraction of zeros.
-        size: bytes in the file, positions of non-zeros included.
-        runs: "1x4 blocks" or "1x16 blocks" (a kernel that skips zeros), "densified" (stored sparse,
-            expanded before it runs) or "dense".
-        reason: why.
+        shape: The shape of the weights in the file, output channels first.
+        dtype: Their dtype in the file: "float32", "float16" or "int8".
+        sparsity: The fraction of zeros, from 0 to 1.
+        size: Their bytes in the file, the positions of non-zeros included.
+        runs: "1x4 blocks" or "1x16 blocks" (by a kernel that skips zeros), "densified" (stored
+            sparse and expanded before it runs) or "dense".
+        reason: Why it runs like this.
     """
 
     name: str
@@ -67,19 +69,19 @@ class OperatorRow:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class LiteRTReport:
-    """What `tfshed.export.litert` wrote; `str()` is the table, `os.fspath()` the file.
+    """The result of `tfshed.export.litert`. `str()` gives a table, `os.fspath()` the file's path.
 
     Attributes:
-        path: of the file.
-        name: the model's.
-        values: "float32", "float16" or "int8".
-        size: bytes of the file.
-        dense_size: bytes of the dense file with the same values.
-        rows: list of `OperatorRow`, in the order in which the operators run.
-        difference: the largest difference of the outputs from the model's, relative to the largest
-            output, on random inputs or the first batch of `representative_data`; None: not
+        path: The path of the file.
+        name: The name of the model.
+        values: The dtype of the weights: "float32", "float16" or "int8".
+        size: The bytes of the file.
+        dense_size: The bytes of the dense file of the same dtype.
+        rows: A list of `OperatorRow`, in the order in which the operators run.
+        difference: The largest difference of the outputs from the model's, relative to the largest
+            output, on random inputs or the first batch of `representative_data`. None if not
             verified.
-        dense_difference: that of the dense file; None: not measured.
+        dense_difference: The same for the dense file; None if not measured.
     """
 
     path: Path
@@ -95,7 +97,7 @@ class LiteRTReport:
         return str(self.path)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON values."""
+        """Returns all attributes as values that JSON can hold."""
         rows = [{**dataclasses.asdict(row), "shape": list(row.shape)} for row in self.rows]
         return {**dataclasses.asdict(self), "path": str(self.path), "rows": rows}
 
@@ -142,26 +144,34 @@ class LiteRTReport:
 
 
 def rows(content: bytes, model: Any, sparse: bool, in_full: str = "") -> list[OperatorRow]:
-    """One row for each operator with weights, in the order in which they run."""
+    """Returns a row for each operator with weights, in the order in which they run.
+
+    Args:
+        content: The bytes of the file.
+        model: The Keras model, by which operators get the names of layers.
+        sparse: Whether the user asked for sparse storage.
+        in_full: The operators that had to be stored in full, separated by ", ".
+    """
     file = parse(content)
     layers: dict[str, set[int]] = {}
     for layer in layers_in(model):
         own = [*own_weights(layer), *own_state(layer)]
         layers.setdefault(layer.name, set()).update(math.prod(v.shape) for v in own)
-    return [_row(file, use, layers, sparse, in_full) for use in uses(file)]
+    return [_row(file, use, layers, sparse, in_full) for use in weight_uses(file)]
 
 
 def _row(
-    file: Any, use: Use, layers: dict[str, set[int]], sparse: bool, in_full: str
+    file: Any, use: WeightUse, layers: dict[str, set[int]], sparse: bool, in_full: str
 ) -> OperatorRow:
     tensor = use.tensor
     shape = tuple(int(n) for n in tensor.shape)
     stored = data(file, tensor)
-    assert stored is not None  # `uses` gives no others
+    assert stored is not None  # `weight_uses` returns stored tensors only
     size = math.prod(shape)
     zeros = 1.0 - np.count_nonzero(stored.view(element(tensor))) / size
     runs, reason = _runs(file, use, zeros, sparse, in_full)
-    # Constants that are equal, or used twice, lose their names: then the result's tells the layer.
+    # The converter merges equal constants and drops their names. The name of the operator's result
+    # then tells the layer.
     result = use.graph.tensors[int(use.operator.outputs[0])]
     return OperatorRow(
         layer_name([tensor.name.decode(), result.name.decode()], size, layers),
@@ -176,7 +186,7 @@ def _row(
 
 
 def _positions(tensor: Any) -> int:
-    """Bytes that say where the non-zeros of a sparse tensor are."""
+    """The bytes of the positions of non-zeros in a sparse tensor."""
     if tensor.sparsity is None:
         return 0
     vectors = [v for d in tensor.sparsity.dimMetadata for v in (d.arraySegments, d.arrayIndices)]
@@ -187,7 +197,8 @@ def _positions(tensor: Any) -> int:
     )
 
 
-def _runs(file: Any, use: Use, zeros: float, sparse: bool, in_full: str) -> tuple[str, str]:
+def _runs(file: Any, use: WeightUse, zeros: float, sparse: bool, in_full: str) -> tuple[str, str]:
+    """How an operator runs, and the reason: the `runs` and `reason` of its row."""
     into = element(use.graph.tensors[int(use.operator.inputs[0])])
     values = element(use.tensor)
     if use.block and not use.unpacking:
@@ -203,22 +214,27 @@ def _runs(file: Any, use: Use, zeros: float, sparse: bool, in_full: str) -> tupl
     if not sparse:
         return "dense", "sparse=False"
     if use.op in in_full.split(", "):
-        return "dense", "stored sparse, interpreters do not give the model's outputs"
+        return "dense", "interpreters would give other outputs if it were stored sparse"
     if use.op not in SPARSE_OPS:
         return "dense", f"LiteRT stores no sparse weights of {use.op}"
     if zeros < FEWEST_ZEROS:
         return "dense", f"less than {FEWEST_ZEROS:.0%} zeros"
     if values == np.int8 and into == np.int8:
-        return "dense", "interpreters refuse sparse int8 other than in blocks of 16 inputs"
-    return "dense", "stored sparse it would not be smaller, or the converter has no way to"
+        return "dense", "interpreters refuse sparse int8 unless it is in blocks of 16 inputs"
+    return "dense", "it would not be smaller if stored sparse, or the converter cannot do so"
 
 
 def layer_name(tensors: list[str], size: int, layers: dict[str, set[int]]) -> str:
-    """The innermost layer named in one of the tensors that has as many weights.
+    """Guesses the layer that an operator came from.
 
-    Else the only layer with so many, else the tensor's name.
+    It is the innermost layer that is named in one of the tensors and has as many weights. If there
+    is none, it is the only layer with as many weights, or else the name of the tensor is returned.
+    TensorFlow numbers name scopes and JAX does not, so "dense_1" may mean that layer or "dense".
 
-    TensorFlow numbers name scopes, JAX does not: "dense_1" may be that layer or "dense".
+    Args:
+        tensors: The names of the operator's tensors.
+        size: The number of weights.
+        layers: For each layer, by name, the numbers of weights of its variables.
 
     >>> layer_name(["net_1/dense_1/MatMul;net_1/dense_1/Relu"], 8, {"dense": {8}, "dense_1": {8}})
     'dense'

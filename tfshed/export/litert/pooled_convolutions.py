@@ -1,10 +1,10 @@
-"""Puts a RESHAPE between a global pooling and the 1x1 convolution behind it, in sparse files.
+"""Inserts a RESHAPE between a global pooling and a 1x1 convolution after it, in sparse files.
 
-XNNPACK runs a part of a net sparse, from its first convolution to its global pooling, where more
-than two thirds of the 1x1 convolutions' weights are zero. A 1x1 convolution right behind the
-pooling is taken for one of that part, and then XNNPACK cannot prepare the file: interpreters with
-sparse kernels (ARM, WebAssembly) do not load it. A reshaping to the same shape ends the part. The
-Reshape layer of Keras does not do: the converter makes one operator of it and the pooling.
+If more than two thirds of the weights of the 1x1 convolutions are zero, XNNPACK runs the part of
+the net from the first convolution to the global pooling sparse. XNNPACK mistakes a 1x1 convolution
+directly after the pooling for one of that part, and then cannot prepare the file: interpreters with
+sparse kernels (ARM, WebAssembly) fail to load it. A RESHAPE to the same shape ends the part. Keras'
+Reshape layer cannot be used for this, since the converter merges it with the pooling.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from tfshed.export.litert.converter_bugs import (
     feed,
     insert_before,
 )
-from tfshed.export.litert.flatbuffer import kind, parse, unparse, uses
+from tfshed.export.litert.flatbuffer import kind, parse, unparse, weight_uses
 
 
 def end_sparse_part_at_pooling(content: bytes) -> bytes:
     """Returns the file with a RESHAPE before each 1x1 convolution that follows a MEAN.
 
-    Files without sparse weights come back as they are.
+    A file without sparse weights is returned unchanged.
     """
     model = parse(content)
-    if not any(use.block for use in uses(model)):
+    if not any(use.block for use in weight_uses(model)):
         return content
     changed = False
     for graph in model.subgraphs:

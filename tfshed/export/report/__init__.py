@@ -1,1 +1,1 @@
-"""What `tfshed.export.report` counts and measures, and how it shows it."""
+"""How `tfshed.export.report` counts, measures, and shows the sizes of a sparse model."""

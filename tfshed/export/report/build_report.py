@@ -1,4 +1,4 @@
-"""A report on a sparse model: its bytes in each format, and what can run it faster, or not."""
+"""Builds a report on a sparse model: its bytes in each format, and its speed in each runtime."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tfshed.export.formats import register_format
 from tfshed.export.report import kernel_rows
 from tfshed.export.report.model_report import Report
 from tfshed.export.report.runtimes import verdicts, xnnpack_conditions
-from tfshed.export.report.sizes import FORMATS, sizes
+from tfshed.export.report.sizes import MEASURED_FORMATS, sizes
 from tfshed.observe.replace_file import replace_file
 
 __all__ = ["Report", "report"]
@@ -29,39 +29,41 @@ def report(
     path: str | os.PathLike[str] | None = None,
     formats: Sequence[str] | None = None,
 ) -> Report:
-    """Says what the zeros of a model are worth: bytes in each format, and speed in each runtime.
+    """Reports what sparsity gains: the bytes of each format, and the speed in each runtime.
 
-    Operations are counted as 2 x multiplications on one example, over dense and convolutional
-    layers (`Dense`, `EinsumDense`, convolutions of all kinds) in the model's own graph; biases,
-    normalisation and activations are left out, and what is inside recurrent, attention and
-    subclassed layers is listed as not counted.
+    The number of operations (FLOPs) is 2 x the number of multiplications on one example. It counts
+    dense and convolutional layers (`Dense`, `EinsumDense`, convolutions of all kinds) in the
+    model's own graph. Biases, normalisation and activations are not counted; recurrent, attention
+    and subclassed layers are listed as not counted.
 
-    Sizes are measured by writing the model to a temporary folder and comparing what was written
-    with it, which takes as long as the exports do; `formats` chooses:
+    Sizes are measured by writing the model to a temporary folder and verifying it there, which
+    takes as long as the exports themselves. `formats` chooses among:
 
-    * "float32", "gzip": 4 bytes a weight; the same through gzip.
+    * "float32", "gzip": all weights with 4 bytes each, and the same compressed by gzip.
     * "saved_model", "packed_saved_model": `export.saved_model` without and with packing.
     * "keras", "deflated_keras": Keras' file without the optimizer, and `export.keras`.
     * "litert", "sparse_litert": `export.litert` without and with sparse storage.
-    * "entropy_floor": the bits that say where the non-zeros are, and the entropy of their
-      exponents and mantissas: what is left to be gained by storing them better.
+    * "entropy_floor": the least that a file can take that stores each number by itself: the bits
+      for the positions of the non-zeros, and the entropy of their exponents and mantissas. The
+      distance from it shows how much better storage could be.
 
-    A format that cannot hold the model, or not on this backend, is in the report with the reason.
+    A format that cannot hold the model, or cannot be written on this backend, is reported with the
+    reason.
 
     Args:
-        model: a built `keras.Model` without pruning wrappers. It is left as it is.
-        path: a folder for report.txt, report.json and report.html, or one file with the suffix
-            .txt, .json or .html; missing parents are made, earlier reports replaced. Default None:
-            nothing is written.
-        formats: which sizes to measure; default all. `()`: none, which takes no time.
+        model: A built `keras.Model` without pruning wrappers. It is not changed.
+        path: A folder for report.txt, report.json and report.html, or one file with the suffix
+            .txt, .json or .html. Missing parents are created and earlier reports replaced. Default
+            None: nothing is written.
+        formats: The formats to measure. Default None: all. With `()` none is, which is fast.
 
     Returns:
         A `Report` with `.text`, `.to_json()`, `.html()` and all numbers.
 
     Raises:
-        TypeError: if `model` is no Keras 3 model.
-        ValueError: if it is not built or still wrapped, a format is unknown, or `path` is a file of
-            another kind.
+        TypeError: `model` is no Keras 3 model.
+        ValueError: The model is not built or has pruning wrappers, a format is unknown, or `path`
+            is a file of another kind.
 
     >>> import keras, tfshed
     >>> dense = keras.layers.Dense(64, name="hidden")
@@ -79,11 +81,12 @@ def report(
     the README of LiteRT's delegate, section "Sparse inference".
     """
     _check(model)
-    chosen = list(FORMATS) if formats is None else list(formats)
-    unknown = [name for name in chosen if name not in FORMATS]
+    chosen = list(MEASURED_FORMATS) if formats is None else list(formats)
+    unknown = [name for name in chosen if name not in MEASURED_FORMATS]
     if isinstance(formats, str) or unknown:
         raise ValueError(
-            f"report: expected formats as a list of some of {list(FORMATS)}, received {formats!r}"
+            f"report: expected formats as a list of some of {list(MEASURED_FORMATS)}, received "
+            f"{formats!r}. Leave it out to measure all."
         )
     files = {} if path is None else _files(Path(path))
     found = kernel_rows.rows(model)
@@ -109,7 +112,7 @@ def report(
 
 @register_format("report")
 def write_report(model: Any, path: str | os.PathLike[str]) -> Report:
-    """Says what the zeros are worth, layer by layer and format by format, in a folder or a file."""
+    """Reports what sparsity gains, by layer, format and runtime; PATH is a folder or a file."""
     return report(model, path=path)
 
 
@@ -125,7 +128,7 @@ def _write_text(file: Path, text: str) -> None:
 
 
 def _files(path: Path) -> dict[Path, str]:
-    """The files to write, each with its kind."""
+    """The files to write, each with its suffix."""
     kinds = (".txt", ".json", ".html")
     if path.suffix in kinds and not path.is_dir():
         return {path: path.suffix}

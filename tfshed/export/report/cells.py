@@ -1,4 +1,4 @@
-"""The words and numbers of the report's tables, as text and page show them."""
+"""The cells of the report's tables, which are the same in the text and on the HTML page."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from tfshed.export.report.kernel_rows import KernelRow
 from tfshed.export.report.sizes import Size
 
 DENSE_RUNTIMES = (
-    "TensorFlow, JAX and PyTorch, a loaded SavedModel and XLA compute all zeros: no layer is "
-    "faster there. Kernels in the 2:4 pattern suit the sparse tensor cores of NVIDIA's GPUs, which "
-    "need other software (TensorRT)."
+    "TensorFlow, JAX, PyTorch, XLA and a loaded SavedModel multiply by zeros like by any other "
+    "number, so no layer is faster there. NVIDIA's GPUs have sparse tensor cores for kernels in "
+    "the 2:4 pattern, but these need other software (TensorRT)."
 )
 FLOOR = (
-    "entropy floor: the bits that say where the non-zeros are, in blocks and whole filters where "
-    "they come so, and the entropy of their exponents and mantissas. No file that stores each "
-    "number by itself is smaller."
+    "entropy floor: the bits for the positions of the non-zeros (of blocks or whole filters, if "
+    "they lie so) plus the entropy of their exponents and mantissas. No file that stores each "
+    "number by itself can be smaller."
 )
 
 
@@ -24,7 +24,7 @@ SIZE_HEAD = ["format", "bytes", "of float32"]
 
 
 def kernel_cells(row: KernelRow) -> list[str]:
-    """What the table of kernels says of one, by `KERNEL_HEAD`."""
+    """The cells of one kernel, in the columns of `KERNEL_HEAD`."""
     flops = ["" if n is None else f"{n:,}" for n in (row.flops, row.sparse_flops)]
     shape = "x".join(str(n) for n in row.shape)
     counts = [f"{row.weights:,}", f"{row.sparsity:.2%}", *flops]
@@ -32,7 +32,7 @@ def kernel_cells(row: KernelRow) -> list[str]:
 
 
 def pattern(row: KernelRow) -> str:
-    """How the zeros lie.
+    """Names the pattern that the zeros of a kernel form.
 
     >>> pattern(KernelRow("k", "Dense", (8, 8), 64, 16, 0.75, None, None, 2, 0.95, False))
     '4x1 blocks, 2 filters'
@@ -49,14 +49,14 @@ def pattern(row: KernelRow) -> str:
 
 
 def size_cells(size: Size) -> list[str]:
-    """What the table of sizes says of one, by `SIZE_HEAD`."""
+    """The cells of one format, in the columns of `SIZE_HEAD`."""
     if size.size is None or size.share is None:
         return [size.text, "not possible", size.reason]
     return [size.text, f"{size.size:,}", f"{size.share:.3f}"]
 
 
 def verdict_cells(rows: list[KernelRow]) -> list[list[str]]:
-    """What runtimes do with the kernels, by `VERDICT_HEAD`; kernels with the same verdict as one.
+    """The cells of `VERDICT_HEAD`: a row for all kernels that have the same verdict.
 
     >>> from tfshed.export.report.kernel_rows import Verdict
     >>> verdict = Verdict("LiteRT, blocks", False, "dense")
@@ -69,7 +69,7 @@ def verdict_cells(rows: list[KernelRow]) -> list[list[str]]:
     groups: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         for v in row.runtimes:
-            # XNNPACK's conditions stand in full at the end of the report.
+            # The end of the report shows all of XNNPACK's conditions.
             reason = "conditions below not met" if v.reason.startswith("not: ") else v.reason
             groups.setdefault((v.runtime, "yes" if v.faster else "no", reason), []).append(row.path)
     return [

@@ -1,4 +1,4 @@
-"""The report as an HTML page with a picture of the layers in it."""
+"""Makes an HTML page of the report, with a picture of the layers in it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tfshed.export.report.runtimes import Condition
 from tfshed.export.report.sizes import Size
 from tfshed.observe.plots import COLORS, DARK
 
-# The longest bar of the table of sizes, in pixels.
+# The length of the longest bar in the table of sizes, in pixels.
 BAR = 220
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto;
@@ -49,13 +49,13 @@ def page(
     sizes: Sequence[Size],
     conditions: Sequence[Condition],
 ) -> str:
-    """The whole page; it loads nothing from elsewhere.
+    """Returns the whole page. It loads nothing from other files or the internet.
 
     Args:
-        name: The model's.
-        totals: The lines at its top.
+        name: The name of the model.
+        totals: The lines at the top of the page.
         notes: Sentences below the table of runtimes.
-        kernels, sizes, conditions: What the report found.
+        kernels, sizes, conditions: The results of the report.
     """
     rows = [_cells(kernel_cells(row), right=(3, 4, 5, 6)) for row in kernels]
     verdicts = [
@@ -102,7 +102,8 @@ def _size_rows(sizes: Sequence[Size]) -> Iterable[list[str]]:
         if size.share is None:
             yield [_cell(text), _cell(number), f'<td colspan="2">{escape(share)}</td>']
         else:
-            # An attribute, as pages that forbid styles within elements make all bars equally long.
+            # The length is an attribute and not a style: some sites that show the page forbid
+            # styles within elements, and all bars would have the same length.
             bar = (
                 f'<svg class="bar" width="{BAR}" height="11" role="img" aria-label="{share}">'
                 f'<rect width="{BAR * size.share / largest:.1f}" height="11"/></svg>'
@@ -128,14 +129,14 @@ def _cell(text: str, right: bool = False) -> str:
 
 
 def picture(rows: Sequence[KernelRow]) -> str:
-    """Weights and sparsity of all kernels, from the first to the last, as an `<svg>` element."""
-    # Not pyplot: that would choose a backend for the user's whole process.
+    """Plots weights and sparsity of all kernels, from input to output, as an `<svg>` element."""
+    # pyplot is not used, as it would choose a backend for the user's whole process.
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     places = range(len(rows))
     named = len(rows) <= 30
-    # Text stays text; the same report gives the same bytes.
+    # "none" keeps text as text; the fixed salt makes the same report give the same bytes.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "tfshed", "font.size": 9}):
         figure = Figure(figsize=(10, 5 if named else 4), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True)
@@ -162,11 +163,12 @@ def picture(rows: Sequence[KernelRow]) -> str:
 
 
 def _mean(rows: Sequence[KernelRow]) -> float:
+    """The sparsity of all kernels together."""
     weights = sum(r.weights for r in rows)
     return 1.0 - sum(r.nonzero for r in rows) / max(weights, 1)
 
 
 def _short(path: str, longest: int = 28) -> str:
-    # "$" begins mathematics in matplotlib.
+    # In matplotlib "$" would begin a formula.
     text = path.removesuffix("/kernel").replace("$", r"\$")
     return text if len(text) <= longest else "…" + text[1 - longest :]

@@ -1,4 +1,4 @@
-"""Kernels of a model: weights, zeros, the patterns they make, and operations."""
+"""Counts the weights, zeros, patterns of zeros and operations of each kernel of a model."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from tfshed.observe.unique_names import unique_names
 
 @dataclasses.dataclass(frozen=True)
 class KernelRow:
-    """One kernel.
+    """The numbers of one kernel.
 
     Attributes:
-        path, layer, shape: the variable's path, its layer's class, its shape.
-        weights, nonzero: how many there are and how many are not zero.
-        sparsity: float, the fraction of zeros.
-        flops, sparse_flops: 2 x multiplications on one example, all and those with non-zeros;
-            None: it is no dense or convolutional layer of the model's own graph, or sizes are open.
-        dead: output channels that are zero as a whole.
-        blocks: float, the fraction of zeros that lie in whole blocks of 4 adjacent input channels
-            of one output; None: the inputs are no multiple of 4.
-        two_of_four: whether each 4 adjacent input channels have 2 zeros or more.
-        runtimes: what can skip the zeros, as `Verdict`s.
+        path, layer, shape: The path of the variable, the class of its layer, and its shape.
+        weights, nonzero: The number of weights, and of those that are not zero.
+        sparsity: The fraction of zeros, from 0 to 1.
+        flops, sparse_flops: 2 x multiplications on one example, of all weights and of those that
+            are not zero. None if the layer is no dense or convolutional layer of the model's own
+            graph, or has open sizes.
+        dead: The number of output channels whose weights are all zero.
+        blocks: The fraction of zeros that lie in whole blocks of 4 adjacent input channels of one
+            output. None if the number of inputs is no multiple of 4.
+        two_of_four: Whether every 4 adjacent input channels have 2 zeros or more.
+        runtimes: A `Verdict` for each runtime that might skip the zeros.
     """
 
     path: str
@@ -50,7 +51,7 @@ class KernelRow:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """Whether a runtime can speed a layer up by its zeros, and why or why not."""
+    """Whether a runtime is faster by skipping the zeros of a layer, and the reason."""
 
     runtime: str
     faster: bool
@@ -58,7 +59,7 @@ class Verdict:
 
 
 def rows(model: Any) -> list[tuple[KernelRow, Any]]:
-    """A `KernelRow` without verdicts for each kernel, with the layer that owns it."""
+    """Returns a `KernelRow`, still without verdicts, and the layer, for each kernel."""
     found = [c for c in candidates(model) if c.named_as_kernel]
     used = positions(model)
     paths = unique_names([c.kernel.path for c in found])
@@ -93,16 +94,19 @@ def _row(candidate: Candidate, path: str, used: int | None) -> KernelRow:
 
 
 def positions(model: Any) -> dict[int, int]:
-    """How often a layer's kernels are applied to one example, over all its uses, by its id.
+    """Counts the positions of one example at which a layer's kernels are applied.
 
-    Of dense and convolutional layers in the graph of a functional model and of models in it;
-    layers with open sizes are left out.
+    Counted are dense and convolutional layers in the graph of a functional model and of the models
+    inside it, over all uses of a layer. Layers with open sizes are left out.
+
+    Returns:
+        A dictionary from the id of a layer to the count.
     """
     counts: dict[int, int | None] = {}
     for node in _nodes(graph_of(model)):
         layer = node.operation
         if isinstance(layer, keras.layers.TimeDistributed):
-            layer = layer.layer  # its axis of time is one more of positions
+            layer = layer.layer  # the layer inside is applied at each time step
         now, before = _positions(layer, node), counts.get(id(layer), 0)
         counts[id(layer)] = None if now is None or before is None else before + now
     return {key: count for key, count in counts.items() if count is not None}
@@ -128,7 +132,7 @@ def _positions(layer: Any, node: Any) -> int | None:
     if isinstance(equation, str) and "." not in equation:
         inputs, kernel = equation.replace(" ", "").split("->")[0].split(",")
         sizes = dict(zip(inputs, node.arguments.keras_tensors[0].shape))
-        # The first letter is the batch.
+        # The first letter of the equation is the batch, which does not count.
         own = [sizes[letter] for letter in inputs[1:] if letter not in kernel]
         return None if None in own else math.prod(own)
     return None

@@ -1,4 +1,4 @@
-"""What `tfshed.export.report` returns, as text, JSON and HTML."""
+"""The result of `tfshed.export.report`, which can be shown as text, JSON and HTML."""
 
 from __future__ import annotations
 
@@ -27,15 +27,17 @@ from tfshed.observe.text_table import text_table
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Report:
-    """What `tfshed.export.report` found; `str()` is `.text`.
+    """The result of `tfshed.export.report`. `str()` gives `.text`.
 
     Attributes:
-        name: the model's.
-        parameters, nonzero: of the whole model, moving averages of normalisation among them.
-        kernels: list of `KernelRow`, one for each kernel.
-        flops, sparse_flops: of the kernels that are counted, 2 x multiplications on one example.
-        sizes: list of `Size`.
-        xnnpack: list of `Condition`, those of XNNPACK's sparse inference.
+        name: The name of the model.
+        parameters, nonzero: The numbers in the whole model, including the moving averages of
+            normalisation layers, and how many of them are not zero.
+        kernels: A list with a `KernelRow` for each kernel.
+        flops, sparse_flops: 2 x multiplications on one example, summed over the kernels for which
+            they are known: of all weights, and of those that are not zero.
+        sizes: A list with a `Size` for each format.
+        xnnpack: A list with a `Condition` for each condition of XNNPACK's sparse inference.
     """
 
     name: str
@@ -99,13 +101,14 @@ class Report:
         return lines
 
     def notes(self) -> list[str]:
+        """Sentences on what runtimes do with zeros."""
         return [DENSE_RUNTIMES, *([BATCHES] if self._has_blocks() else [])]
 
     def _has_blocks(self) -> bool:
         return any(v.faster and v.runtime == BLOCKS for r in self.kernels for v in r.runtimes)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON values."""
+        """Returns all attributes as values that JSON can hold."""
         found = dataclasses.asdict(self)
         for row in found["kernels"]:
             row["shape"], row["runtimes"] = list(row["shape"]), list(row["runtimes"])
@@ -116,7 +119,7 @@ class Report:
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
     def html(self) -> str:
-        """A page that needs nothing else, with a picture of the layers."""
+        """Returns an HTML page in one file, with a picture of the layers."""
         return page(self.name, self.totals(), self.notes(), self.kernels, self.sizes, self.xnnpack)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Which runtimes can skip the zeros of a layer, under which conditions, and which of them fail."""
+"""Decides which runtimes can skip the zeros of a layer, and which conditions are not met."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tfshed.attach.keras3.private import graph_of, is_functional, nodes_of
 from tfshed.attach.latency import PruneForLatencyOnXNNPack
 from tfshed.export.report.kernel_rows import KernelRow, Verdict
 
-# LiteRT's converter takes blocks if they hold so many of the zeros that single weights would leave
-# out, and stores in full what has fewer zeros.
+# LiteRT's converter stores weights in blocks if at least this fraction of the zeros lies in whole
+# blocks, and stores weights in full if less than this fraction of them is zero.
 IN_BLOCKS, FEWEST_ZEROS = 0.9, 0.3
-# Of the weights of all 1x1 convolutions in XNNPACK's sparse part, more than this must be zero.
+# XNNPACK runs 1x1 convolutions sparse if more than this fraction of all their weights is zero.
 XNNPACK_ZEROS = 2 / 3
 BLOCKS, XNNPACK, SHRINK = "LiteRT, blocks", "LiteRT, XNNPACK", "shrink"
 
@@ -27,9 +27,9 @@ class Condition:
     """One of XNNPACK's conditions for sparse inference.
 
     Attributes:
-        name: what is asked for.
-        holds: whether it does; None: it depends on the processor that will run the model.
-        found: what was found.
+        name: The condition in words.
+        holds: Whether it holds. None if it depends on the processor that will run the model.
+        found: What was found in the model.
     """
 
     name: str
@@ -38,10 +38,12 @@ class Condition:
 
 
 def xnnpack_conditions(model: Any, rows: Sequence[tuple[KernelRow, Any]]) -> list[Condition]:
-    """XNNPACK's conditions, by the README of LiteRT's delegate ("Sparse inference") and its code.
+    """Checks XNNPACK's conditions for sparse inference.
 
-    There `xnn_subgraph_rewrite_for_nchw` puts a part of the graph in NCHW layout and runs its 1x1
-    convolutions sparse (Elsen et al. 2019, "Fast Sparse ConvNets", arXiv 1911.09723).
+    XNNPACK's function `xnn_subgraph_rewrite_for_nchw` puts a part of the graph in NCHW layout and
+    runs its 1x1 convolutions sparse (Elsen et al. 2019, "Fast Sparse ConvNets", arXiv 1911.09723).
+    The conditions are those of its code, and of the README of LiteRT's delegate, section "Sparse
+    inference".
     """
     behind = _behind_pooling(model)
     pointwise = [row for row, x in rows if _is_pointwise(x) and id(x) not in behind]
@@ -74,7 +76,7 @@ def xnnpack_conditions(model: Any, rows: Sequence[tuple[KernelRow, Any]]) -> lis
         Condition(
             "float values, stored sparse (DENSIFY)",
             True,
-            "so by export.litert with values='float32' or 'float16'",
+            "export.litert writes this with values='float32' or 'float16'",
         ),
         Condition(
             "a processor with sparse kernels: ARM, WebAssembly, RISC-V; x86 only without AVX",
@@ -87,10 +89,10 @@ def xnnpack_conditions(model: Any, rows: Sequence[tuple[KernelRow, Any]]) -> lis
 def verdicts(
     row: KernelRow, layer: Any, conditions: Sequence[Condition], model: Any
 ) -> tuple[Verdict, ...]:
-    """What can skip the zeros of one kernel."""
+    """Returns the verdicts on one kernel: which runtimes can skip its zeros."""
     found = [_blocks(row, layer)]
     if id(layer) in _behind_pooling(model):
-        reason = "behind the global pooling, where XNNPACK's sparse part ends"
+        reason = "it follows the global pooling, where XNNPACK's sparse part ends"
         found.append(Verdict(XNNPACK, False, reason))
     elif _is_pointwise(layer):
         failing = [c for c in conditions if c.holds is False]
@@ -98,9 +100,9 @@ def verdicts(
         fits = "on ARM, WebAssembly and RISC-V; x86 only without AVX"
         found.append(Verdict(XNNPACK, not failing, reason or fits))
     elif isinstance(layer, L.Conv2D):
-        found.append(Verdict(XNNPACK, False, "sparse kernels are for 1x1 convolutions alone"))
+        found.append(Verdict(XNNPACK, False, "XNNPACK has sparse kernels for 1x1 only"))
     if row.dead:
-        reason = f"{row.dead} output channels are zero; export.shrink removes those it can"
+        reason = f"{row.dead} output channels are all zero; export.shrink removes what it can"
         found.append(Verdict(SHRINK, True, reason))
     return tuple(found)
 
@@ -123,11 +125,11 @@ def _behind_pooling(model: Any) -> set[int]:
 def _blocks(row: KernelRow, layer: Any) -> Verdict:
     why = None
     if not isinstance(layer, L.Dense):
-        why = f"its block kernel is for dense layers, not {row.layer}"
+        why = f"LiteRT's block kernel is for dense layers, not for {row.layer}"
     elif row.sparsity < FEWEST_ZEROS:
         why = f"less than {FEWEST_ZEROS:.0%} zeros"
     elif row.blocks is None:
-        why = f"{row.shape[0]} inputs are no multiple of 4"
+        why = f"the number of inputs, {row.shape[0]}, is no multiple of 4"
     elif row.blocks < IN_BLOCKS:
         why = f"{row.blocks:.0%} of the zeros are in blocks of 4 inputs: prune with Block(4, 1)"
     if why is not None:
@@ -143,7 +145,7 @@ def _is_pointwise(layer: Any) -> bool:
 
 
 def _processor() -> str:
-    """What is known of this machine's processor."""
+    """Describes this machine's processor, as far as it can be known."""
     machine = platform.machine() or "an unknown processor"
     if machine.lower() not in ("x86_64", "amd64", "i386", "i686"):
         return f"this machine: {machine}"

@@ -1,4 +1,4 @@
-"""How many bytes a model takes in each format, and how few it could take."""
+"""Measures the bytes that a model takes in each format, and the least that it could take."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import numpy as np
 from tfshed.core.backend import to_numpy
 from tfshed.export.saved_model.coding import blocks_of
 
-FORMATS = {
-    "float32": "weights, float32, zeros and all",
+MEASURED_FORMATS = {
+    "float32": "all weights as float32, zeros included",
     "gzip": "the same, compressed by gzip",
     "saved_model": "SavedModel, dense",
     "packed_saved_model": "SavedModel, packed (export.saved_model)",
@@ -31,20 +31,20 @@ FORMATS = {
 }
 
 
-# Letters of a reason: what an error says beyond is for whoever exports.
+# Longer reasons are cut off after so many letters.
 LONGEST = 300
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """A format's size.
+    """The size of a model in one format.
 
     Attributes:
-        format: a key of `FORMATS`.
-        text: what it is.
-        size: bytes; None: the model cannot be written in this format here.
-        share: of the float32 weights; None likewise.
-        reason: why there is no size; "" else.
+        format: A key of `MEASURED_FORMATS`.
+        text: The format in words.
+        size: The size in bytes. None if the model cannot be written in this format here.
+        share: The size relative to all weights as float32; None likewise.
+        reason: Why there is no size, or "".
     """
 
     format: str
@@ -55,34 +55,39 @@ class Size:
 
 
 def sizes(model: Any, formats: Sequence[str]) -> list[Size]:
-    """Measures formats, in the order of `FORMATS`, by writing each to a temporary folder."""
+    """Measures formats by writing the model to a temporary folder.
+
+    Args:
+        model: A built Keras 3 model.
+        formats: Keys of `MEASURED_FORMATS`, whose order the result has.
+    """
     whole = sum(4 * math.prod(v.shape) for v in model.weights)
     measured: dict[str, int | str] = {}
-    wanted = [name for name in FORMATS if name in formats]
+    wanted = [name for name in MEASURED_FORMATS if name in formats]
     with _progress(len(wanted)) as step, tempfile.TemporaryDirectory() as folder:
         for name in wanted:
-            step(FORMATS[name])
+            step(MEASURED_FORMATS[name])
             if name in measured:
                 continue
             try:
                 measured |= _measure(name, model, Path(folder))
             except (RuntimeError, ValueError, NotImplementedError) as error:
-                # An operator that LiteRT does not have, a backend that cannot write the format, or
-                # a file that does not give the model's outputs.
+                # LiteRT lacks an operator, the backend cannot write the format, or the file does
+                # not give the model's outputs. One call measures both LiteRT files.
                 others = {"litert", "sparse_litert"} if "litert" in name else {name}
                 measured |= dict.fromkeys(others, _one_line(error))
     found = []
     for name in wanted:
         got = measured[name]
         if isinstance(got, str):
-            found.append(Size(name, FORMATS[name], None, None, got))
+            found.append(Size(name, MEASURED_FORMATS[name], None, None, got))
         else:
-            found.append(Size(name, FORMATS[name], got, got / max(whole, 1)))
+            found.append(Size(name, MEASURED_FORMATS[name], got, got / max(whole, 1)))
     return found
 
 
 def _measure(name: str, model: Any, folder: Path) -> dict[str, int | str]:
-    # Here, as they import this package's neighbours.
+    # Imported here, as a report that measures no format does not need these modules.
     from tfshed.export.keras_file import keras as deflated
     from tfshed.export.litert.export_litert import litert
     from tfshed.export.saved_model.export_saved_model import saved_model
@@ -111,16 +116,18 @@ def _measure(name: str, model: Any, folder: Path) -> dict[str, int | str]:
 
 
 def entropy_floor(arrays: Iterable[np.ndarray]) -> int:
-    """Bytes below which no code comes that stores each number by itself.
+    """Returns the bytes that any code needs at least if it stores each number by itself.
 
-    Of each array, the places of its non-zeros and their values are counted apart:
+    For each array, the positions of its non-zeros and their values are counted separately. Let
+    H(p) = -p log2 p - (1 - p) log2 (1 - p).
 
-    * Slices of nothing but zeros along an axis, such as dead filters, take H(p) bits for each slice
-      of that axis, p being the share of slices that are left, and
-      H(p) = -p log2 p - (1-p) log2 (1-p). In what is left of N places, or of N blocks where
-      non-zeros come in blocks, the places take N x H(p) bits.
-    * Values are four planes of bytes: exponent; sign and upper mantissa; lower mantissa. Each plane
-      takes its entropy: the exponents of weights some 3 bits of 8, the mantissa nearly all of 24.
+    * Positions: first, slices along an axis that are all zero, such as dead filters, are left out.
+      This takes H(p) bits for each slice of the axis, p being the share of slices that are kept.
+      Then, the positions of non-zeros among the N positions left (or among N blocks, if non-zeros
+      lie in blocks) take N x H(p) bits, p being the share of non-zeros.
+    * Values: each number has four bytes: the exponent, the sign with the upper mantissa, and two
+      bytes of lower mantissa. The bits are the entropy of each of these over the array. For trained
+      weights, that is about 3 bits of 8 for exponents, and nearly all of the 24 other bits.
 
     >>> kernel = np.zeros((8, 8), "float32")
     >>> kernel[::2] = 1.0  # half of the slices: 8 bits for which, no bits for values
@@ -150,7 +157,7 @@ def _values(array: np.ndarray) -> float:
 
 
 def _entropy(symbols: np.ndarray) -> float:
-    """Bits for each of these bytes."""
+    """The entropy of these bytes, in bits for each byte."""
     counts = np.bincount(symbols)
     shares = counts[counts > 0] / max(symbols.size, 1)
     return float(-(shares * np.log2(shares)).sum()) if symbols.size else 0.0
@@ -161,7 +168,7 @@ def _binary_entropy(p: float) -> float:
 
 
 def _one_line(error: Exception) -> str:
-    """What an error says, without the traces and places in code that follow its first line."""
+    """The first line of an error, without places in code, cut off after `LONGEST` letters."""
     text = str(error).strip().partition("\n")[0].removeprefix("export: ")
     text = re.sub(r"loc\(.*\)(: error)?:?\s*", "", text)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
@@ -174,7 +181,7 @@ def _weights(model: Any) -> Iterator[bytes]:
 
 @contextmanager
 def _without_optimizer(model: Any) -> Iterator[None]:
-    """Keras saves a compiled model's optimizer too, often more than the weights."""
+    """Within the block, `model.save` leaves out the optimizer, often larger than the weights."""
     optimizer, compiled = getattr(model, "optimizer", None), model.compiled
     model.optimizer, model.compiled = None, False
     try:
@@ -185,7 +192,7 @@ def _without_optimizer(model: Any) -> Iterator[None]:
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[str], None]]:
-    """A line on a terminal that says what is being measured, and goes at the end."""
+    """Shows on a terminal which format is being measured, and clears the line at the end."""
     done = 0
 
     def step(text: str) -> None:

@@ -1,1 +1,1 @@
-"""SavedModels in which zeros take no space."""
+"""How `tfshed.export.saved_model` writes SavedModels in which zeros take no space."""

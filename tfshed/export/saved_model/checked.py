@@ -24,9 +24,9 @@ class Served:
 
     Attributes:
         model: The Keras model.
-        root, signatures: What `serving_object` made of it.
-        specs: Its inputs.
-        raw_specs: The inputs of its preprocessing; None without any.
+        root, signatures: What `serving_object` returned for the model.
+        specs: The model's inputs.
+        raw_specs: The inputs of the preprocessing; None if there is no preprocessing.
     """
 
     model: Any
@@ -36,23 +36,24 @@ class Served:
     raw_specs: list[Any] | None
 
     def verify(self, path: Path, values: str = "float32") -> tuple[float, float]:
+        """Compares the SavedModel at `path` with this one, see `verify_saved_model`."""
         return verify_saved_model(self.model, self.root, self.specs, path, values, self.raw_specs)
 
 
 def write_dense(served: Served, path: Path, verify: bool) -> None:
-    """Writes a checkpoint with all values in full."""
+    """Writes a SavedModel whose checkpoint holds all values, zeros included."""
     save_dense(served.root, path, served.signatures)
     if verify:
         served.verify(path)
 
 
 def write_packed(served: Served, path: Path, values: str, verify: bool) -> Packing:
-    """Writes packed files and a short graph, and what they came to.
+    """Writes a SavedModel with packed weights and a shortened graph, and returns its sizes.
 
-    Shortening a graph is not to change a bit of any output. TensorFlow's optimizer, which runs when
-    the graph does, looks at names and constants, though: so outputs are compared, and of a model
-    whose outputs a pass changes that pass is left out. With `verify=False` nothing would show it,
-    and the functions stay as TensorFlow wrote them.
+    Shortening the graph must not change one bit of any output. However, TensorFlow optimizes a
+    graph before running it, and its optimizer looks at names and constants. The outputs are
+    therefore compared, and a pass that changes them is left out for this model. With `verify=False`
+    a change would not be noticed, so the bodies of functions stay as TensorFlow wrote them.
     """
     save_packed(served.root, path, served.signatures, values)
     if not verify:
@@ -61,28 +62,28 @@ def write_packed(served: Served, path: Path, values: str, verify: bool) -> Packi
     graph = path / "saved_model.pb"
     whole = graph.read_bytes()
     different: OutputsDifferError | None = None
-    for body_passes in _choices():
+    for body_passes in _selections_of_passes():
         graph.write_bytes(whole)
         shorten_graph(path, HIDDEN, body_passes)
         try:
             moved = served.verify(path, values)
         except OutputsDifferError as error:
-            if not body_passes:  # so it is no pass that makes the difference
+            if not body_passes:  # then the difference has another cause
                 raise
             different = different or error
             continue
         if different is not None:
             logger.info(
-                "export: %r keeps its outputs to the bit with the passes %s on its graph; the "
-                "others are left out.",
+                "export: the graph of %r was shortened by the passes %s only, since others would "
+                "have changed its outputs by rounding.",
                 served.model.name,
                 list(body_passes),
             )
         return _report(served.root, path, values, moved)
-    raise AssertionError("the last choice has no passes")
+    raise AssertionError("the last selection is empty, and returns or raises")
 
 
-def _choices() -> Iterator[tuple[str, ...]]:
+def _selections_of_passes() -> Iterator[tuple[str, ...]]:
     """All passes, then all but one of them, then none."""
     yield BODY_PASSES
     for left_out in BODY_PASSES:
@@ -103,7 +104,7 @@ def _report(root: Any, path: Path, values: str, moved: tuple[float, float] | Non
 
 
 def count_weights(root: Any) -> tuple[int, int, int]:
-    """Numbers in all variables, those that are not zero, and bytes."""
+    """How many numbers all variables hold, how many of these are not zero, and their bytes."""
     arrays = [variable.numpy() for variable in all_variables(root)]
     return (
         sum(array.size for array in arrays),
@@ -113,6 +114,6 @@ def count_weights(root: Any) -> tuple[int, int, int]:
 
 
 def bytes_in(folder: Path) -> int:
-    """Bytes of a SavedModel's files, but for its fingerprint, whose length is random."""
+    """Bytes of a SavedModel's files, without its fingerprint, whose length is random."""
     files = (file for file in folder.rglob("*") if file.name != "fingerprint.pb")
     return sum(file.stat().st_size for file in files if file.is_file())

@@ -1,11 +1,11 @@
-"""Arrays to short bytes: where the numbers are, their exponents, and the rest of their bits.
+"""Codes arrays in few bytes: where their non-zeros are, their exponents, and their other bits.
 
-The module `decoding` reads it back, with TensorFlow's own operations only. A sparse array is
-the distances between its non-zeros (or blocks of them) and their values; a float32 value is its
-exponent, its sign with the upper mantissa, and the lower mantissa. Each of these is a zlib stream
-of its own: distances and exponents come close to their entropy by Huffman's code, the rest is
-nearly random and stays as it is. `-0.0` counts as zero and comes back as `0.0`; every other bit is
-kept, those of NaNs and denormals too.
+The module `decoding` reads the bytes back with standard operations of TensorFlow. A sparse array
+is stored as the distances between its non-zeros (or blocks of non-zeros) and their values. A
+float32 value is split into its exponent, its sign with the upper mantissa, and the lower mantissa.
+Each of these parts is a zlib stream of its own: Huffman's code compresses distances and exponents
+almost to their entropy, and the other bits are nearly random and cannot be compressed. `-0.0` is
+stored as zero and comes back as `0.0`. Every other bit is kept, including NaNs and denormals.
 """
 
 from __future__ import annotations
@@ -15,20 +15,27 @@ import zlib
 
 import numpy as np
 
-# With fewer zeros than this, distances cost more than the zeros that they spare.
+# Below this sparsity all values are stored: distances would take more bytes than zeros do.
 MINIMUM_SPARSITY = 0.04
-# What lengths of blocks are made of, and along how many axes blocks are looked for.
+# The factors of block lengths that are tried, in this order, along each axis. Blocks may extend
+# along at most BLOCK_AXES axes.
 FACTORS = (2, 2, 2, 2, 3)
 BLOCK_AXES = 2
-# Ways to compress are tried on so many bytes of a stream's start and of its end.
+# Bytes at the start and at the end of a stream on which ways to compress it are tried.
 SAMPLE = 1 << 17
-# A stream that shrinks by less is stored: reading it back would take time for nothing.
+# A stream that would not shrink below this share is stored uncompressed, which is faster to read.
 WORTHWHILE = 0.98
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """Blocks of `size` along one axis, `inner` blocks and `full` elements from one to the next."""
+    """How positions of blocks become positions of elements along one axis.
+
+    Attributes:
+        inner: the number of blocks between neighbours along this axis, in the array of blocks.
+        size: the length of a block along this axis.
+        full: the number of elements between neighbours along this axis, in the full array.
+    """
 
     inner: int
     size: int
@@ -40,16 +47,20 @@ class Coded:
     """One array as bytes.
 
     Attributes:
-        kind: "split" (float32 by exponent, sign and mantissa) or "planes" (byte by byte).
-        item: bytes kept of each value; 2 in a "split" are those of a bfloat16.
-        gap: bytes of a distance, 1, 2 or 4; 0 where all values are stored.
-        size: elements of the array.
-        values: values stored.
-        digits: exponents in a byte; 0 in "planes".
-        steps: the blocks in which the values come, outer axis first; none where they come singly.
-        streams: zlib streams: distances, if any; then, of a "split", the exponents that occur,
-            those of the values by their position in that list, sign and upper mantissa, and lower
-            mantissa; else the planes from the lowest byte on.
+        kind: "split" (float32 as exponents, signs and mantissas) or "planes" (a stream for each
+            byte of the values).
+        item: the bytes that are kept of each value. A "split" with 2 holds bfloat16 values.
+        gap: the bytes of a distance: 1, 2 or 4. 0 if there are no distances, as all values are
+            stored.
+        size: the number of elements of the array.
+        values: the number of values that are stored.
+        digits: the number of exponents in one byte. 0 in "planes".
+        steps: the shape of the blocks of non-zeros, outer axis first. Empty if they are stored
+            singly.
+        streams: the zlib streams. The distances come first, if there are any. A "split" goes on
+            with a list of the exponents that occur, the exponent of each value as a position in
+            that list, the signs with the upper mantissas, and the lower mantissas; "planes" go on
+            with one stream for each byte, the lowest byte first.
     """
 
     kind: str
@@ -62,15 +73,16 @@ class Coded:
     streams: tuple[bytes, ...]
 
 
-def encode(array: np.ndarray, *, mantissa_bytes: int = 3, alike: int | None = None) -> Coded:
+def encode(array: np.ndarray, *, mantissa_bytes: int = 3, idle_steps: int | None = None) -> Coded:
     """Codes an array of numbers of 1, 2, 4 or 8 bytes and fewer than 2^31 elements.
 
     Args:
-        array: any shape and strides.
-        mantissa_bytes: of a float32's three, 3 (default) keeps all; 1 leaves what a bfloat16
-            holds and cuts the rest off: round before.
-        alike: how many steps to give to an array without zeros, none of which does anything, and
-            distances, so that sparse arrays' operations read it back, too. Default: neither.
+        array: An array of any shape and strides.
+        mantissa_bytes: How many of the three mantissa bytes of float32 are kept. 3 (default) keeps
+            all. 1 keeps what a bfloat16 has room for and cuts off the rest, so round before.
+        idle_steps: If given, an array without zeros is coded like a sparse one, with distances and
+            this many steps that change nothing. The operations that read sparse arrays can then
+            read it too. Default None: such an array has neither distances nor steps.
 
     >>> coded = encode(np.eye(64, dtype="float32"))
     >>> coded.kind, coded.values, sum(len(stream) for stream in coded.streams) < 150
@@ -80,12 +92,12 @@ def encode(array: np.ndarray, *, mantissa_bytes: int = 3, alike: int | None = No
     streams: list[np.ndarray] = []
     steps: tuple[Step, ...] = ()
     gap = 0
-    full = _mostly(kept)
-    if full and alike is None:
+    full = _has_few_zeros(kept)
+    if full and idle_steps is None:
         values = np.where(kept.reshape(-1), bits, bits.dtype.type(0))
     else:
         if full:
-            steps, mask = (Step(1, 1, 1),) * (alike or 0), np.ones(kept.size, bool)
+            steps, mask = (Step(1, 1, 1),) * (idle_steps or 0), np.ones(kept.size, bool)
         else:
             steps, mask = blocks_of(kept)
         gaps, places = _distances(mask)
@@ -106,25 +118,28 @@ def encode(array: np.ndarray, *, mantissa_bytes: int = 3, alike: int | None = No
 
 
 def is_full(array: np.ndarray) -> bool:
-    """Whether it is coded as an array without zeros."""
-    return _mostly(_kept(array)[1])
+    """Whether `encode` treats an array as one without zeros."""
+    return _has_few_zeros(_kept(array)[1])
 
 
 def _kept(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The bits of its numbers, in a row, and which numbers are not zero, in its shape."""
+    """The bits of an array's numbers, flattened, and where they are not zero, in its shape."""
     floats = array.dtype.kind == "f" or array.dtype.name == "bfloat16"
     bits = np.ascontiguousarray(array).reshape(-1).view(f"<u{array.dtype.itemsize}")
-    # By the bits: where denormals count as zeros, a comparison of floats would lose them.
+    # The bits are compared, not the floats: a processor that flushes denormals would take those for
+    # zeros. Shifting by one drops the sign, so -0.0 is zero.
     magnitude = bits << bits.dtype.type(1) if floats else bits
     return bits, (magnitude != 0).reshape(array.shape)
 
 
-def _mostly(kept: np.ndarray) -> bool:
+def _has_few_zeros(kept: np.ndarray) -> bool:
     return bool(np.count_nonzero(kept) > (1 - MINIMUM_SPARSITY) * kept.size)
 
 
 def compress(array: np.ndarray) -> bytes:
-    """A zlib stream in the best of three ways, by a sample: repeats, Huffman's code, stored.
+    """Compresses to a zlib stream: with repeats, by Huffman's code alone, or not at all.
+
+    The way that makes the smallest stream of a sample is taken.
 
     >>> len(compress(np.zeros(10**6, "u1"))) < 2000
     True
@@ -146,8 +161,9 @@ def _deflate(raw: bytes, level: int, strategy: int) -> bytes:
 def _distances(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each place that is kept, how many places before it are left out; and the kept places.
 
-    In bytes, unless the array is nearly empty: across longer distances some zeros are kept, as in
-    Deep Compression (Han et al. 2016, arXiv 1510.00149, section 2).
+    A distance takes one byte, unless the array is nearly empty. Where a distance is too long for a
+    byte, a zero in between is kept as well, as in Deep Compression (Han et al. 2016,
+    arXiv 1510.00149, section 2).
     """
     places = np.flatnonzero(mask)
     gaps = np.diff(places, prepend=-1) - 1
@@ -163,10 +179,11 @@ def _distances(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _exponents(values: np.ndarray) -> tuple[np.ndarray, int, np.ndarray]:
-    """The exponents that occur, how many go in a byte, and these bytes.
+    """The exponents that occur, how many of them are put in one byte, and these bytes.
 
-    Huffman's code cannot give less than a bit to a symbol, and most exponents are worth less:
-    several are one symbol, the first the lowest digit of a number to the base of their kinds.
+    Huffman's code spends at least one bit on a symbol, but most exponents carry less than one bit
+    of information. Several exponents therefore share a byte, which is a number whose base is the
+    number of different exponents, the first exponent being its lowest digit.
     """
     exponents = ((values >> 23) & 255).astype("u1")
     found = np.flatnonzero(np.bincount(exponents, minlength=256)).astype("u1")
@@ -183,7 +200,15 @@ def _exponents(values: np.ndarray) -> tuple[np.ndarray, int, np.ndarray]:
 
 
 def blocks_of(kept: np.ndarray) -> tuple[tuple[Step, ...], np.ndarray]:
-    """The blocks in which non-zeros come, such as 4 adjacent input channels, and which are kept."""
+    """Finds the blocks in which non-zeros lie, such as 4 adjacent input channels.
+
+    Args:
+        kept: bool, where the array is not zero.
+
+    Returns:
+        The steps that lead from blocks to elements, and a flat bool array of the blocks that are
+        kept.
+    """
     found: list[tuple[int, int]] = []
     mask = kept
     for axis in range(kept.ndim):
@@ -192,7 +217,7 @@ def blocks_of(kept: np.ndarray) -> tuple[tuple[Step, ...], np.ndarray]:
             if factor == failed or mask.shape[axis] % factor:
                 continue
             joined = _joined(mask, axis, factor)
-            # Of whole blocks one in `factor` is left; half-empty ones would store zeros.
+            # Blocks that are not full would store zeros: accept at most 5 % more values.
             values = np.count_nonzero(mask)
             zeros = np.count_nonzero(joined) * factor - values
             if values and zeros <= 0.05 * min(values, mask.size - values):
@@ -210,6 +235,7 @@ def blocks_of(kept: np.ndarray) -> tuple[tuple[Step, ...], np.ndarray]:
 
 
 def _joined(mask: np.ndarray, axis: int, size: int) -> np.ndarray:
+    """The mask of blocks of `size` along an axis: a block is kept if any of its elements is."""
     shape = mask.shape
     pieces = mask.reshape(*shape[:axis], shape[axis] // size, size, *shape[axis + 1 :])
     return np.logical_or.reduce(pieces, axis=axis + 1)

@@ -1,4 +1,4 @@
-"""Reads back what `coding` wrote, by standard operations of TensorFlow."""
+"""Reads back the arrays that `coding` wrote, with standard operations of TensorFlow."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ AXES = 8
 
 
 class Layout(NamedTuple):
-    """What two arrays must have in common to be decoded by the same operations.
+    """What decides which operations decode an array: arrays of one layout share them.
 
-    The fields are those of `Coded`, with the number of steps and the dtype of the array.
+    `kind`, `item` and `gap` are those of `Coded`; `steps` is the number of its steps, and `dtype`
+    the name of the array's dtype.
     """
 
     kind: str
@@ -32,12 +33,16 @@ class Layout(NamedTuple):
 
 
 def describe(coded: Coded, array: np.ndarray, offset: int) -> tuple[Layout, tuple[int, ...]]:
-    """Returns the arguments with which `decode` reads an array back.
+    """Returns the layout and the row of numbers with which `decode` reads an array back.
 
-    `coded` is what `array` was coded as; its streams begin at `offset` in the file.
+    The row holds, in this order: the number of stored values, the number of exponents in a byte,
+    the number of axes, the shape filled up with zeros to `AXES` numbers, three numbers for every
+    `Step`, and the offset and length of every stream.
 
-    The numbers are: values, exponents in a byte, how many axes the array has, its shape and what
-    is free up to `AXES`, three for every `Step`, and the offset and length of every stream.
+    Args:
+        coded: What `encode` returned.
+        array: The array that was coded.
+        offset: The position in the file, in bytes, at which the streams begin.
     """
     form = Layout(coded.kind, coded.item, coded.gap, len(coded.steps), array.dtype.name)
     row = [coded.values, coded.digits, array.ndim, *array.shape, *[0] * (AXES - array.ndim)]
@@ -50,13 +55,19 @@ def describe(coded: Coded, array: np.ndarray, offset: int) -> tuple[Layout, tupl
 
 
 def decode(form: Layout, row: Any, data: Any) -> Any:
-    """Returns the array in `data`, a scalar string tensor, that `describe` described."""
+    """Returns a tensor: the array that `describe` described.
+
+    Args:
+        form, row: What `describe` returned, the row as an int64 tensor.
+        data: A scalar string tensor, the content of the file.
+    """
     import tensorflow as tf
 
     fixed = 3 + AXES
     numbers = tf.unstack(row, fixed + 3 * form.steps + 2 * form.streams)
     values, digits, axes = numbers[:3]
-    # Arrays with few axes and with many are decoded alike: how many is known then only.
+    # The number of axes is part of the row and not of the layout, so that kernels and biases can
+    # share operations.
     shape = row[3 : 3 + axes]
     blocks = numbers[fixed : fixed + 3 * form.steps]
     where = iter(numbers[fixed + 3 * form.steps :])
@@ -71,7 +82,8 @@ def decode(form: Layout, row: Any, data: Any) -> Any:
     bits = _floats(form, values, digits, stream) if form.kind == "split" else _planes(form, stream)
     bits = tf.reshape(bits, [values])
     if form.gap:
-        # As integers: adding or copying floats may flush denormals. Unordered where blocks are.
+        # The values are handled as integers, since an operation on floats may flush denormals. The
+        # indices are not checked for order, as those of blocks are not in order.
         bits = tf.raw_ops.SparseToDense(
             sparse_indices=elements,
             output_shape=[tf.cast(tf.reduce_prod(shape), tf.int32)],
@@ -113,11 +125,11 @@ def _floats(form: Layout, values: Any, digits: Any, stream: Any) -> Any:
     exponents = tf.cast(stream(tf.uint8), tf.int32)
     kinds = tf.size(exponents)
     codes = tf.cast(stream(tf.uint8), tf.int32)
-    # All digits of all numbers that a byte can be: a look-up gives several exponents at once.
+    # A table of the digits of all 256 bytes: one look-up gives all exponents that share a byte.
     powers = tf.math.cumprod(tf.fill([digits], kinds), exclusive=True)
     table = tf.gather(exponents, tf.range(256)[:, None] // powers % kinds)
     bits = tf.reshape(tf.gather(tf.bitwise.left_shift(table, 23), codes), [-1])[:values]
-    # As int8 the sign fills all upper bits; those of the exponent are then taken away again.
+    # Cast from int8, the sign bit fills all upper bits; the mask clears those of the exponent.
     upper = tf.bitwise.left_shift(tf.cast(stream(tf.int8), tf.int32), 16)
     bits = tf.bitwise.bitwise_or(bits, tf.bitwise.bitwise_and(upper, -0x7F800001))
     if form.item == 4:

@@ -1,4 +1,4 @@
-"""The object in a SavedModel that fills its variables from packed files when it is loaded."""
+"""The object in a SavedModel that fills the variables from packed files during loading."""
 
 from __future__ import annotations
 
@@ -11,26 +11,31 @@ from typing import Any
 from tfshed.export.saved_model.decoding import Layout, decode
 from tfshed.export.saved_model.weight_files import File, Part
 
-# Arrays that are decoded at a time, each with some ten bytes for a value at its worst.
+# How many arrays are decoded at a time. Decoding may take some ten bytes of memory for each value.
 PARALLEL = 4
 
 
 def expander(variables: list[Any], files: list[File], assets: list[Any]) -> Any:
-    """Returns a resource whose initialisation, which every loader runs, assigns all variables.
+    """Returns a resource that assigns all variables when it is initialised.
 
-    The object that is saved must hold the `assets`, one `tf.saved_model.Asset` for each file, too.
+    Everything that loads a SavedModel initialises its resources.
+
+    Args:
+        variables: The variables that were packed.
+        files: The files that hold their values.
+        assets: One `tf.saved_model.Asset` for each file. The saved object must hold them too.
     """
     import tensorflow as tf
 
     class Expander(tf.saved_model.experimental.TrackableResource):
         def _create_resource(self) -> Any:
-            # Loaders want something with a handle; nothing is ever kept in it.
+            # A resource needs a handle. Nothing is ever stored in this one.
             return tf.raw_ops.VarHandleOp(dtype=tf.bool, shape=[], shared_name="tfshed_expander")
 
         def _initialize(self) -> None:
             before: list[Any] = []
             for file, asset in zip(files, assets, strict=True):
-                # One file after the other, so that only one has its bytes in memory.
+                # One file after the other, so that memory holds the bytes of only one.
                 with tf.control_dependencies(before), tf.device("CPU:0"):
                     data = _checked(asset.asset_path, file)
                     before = list(_assignments(variables, file, data))
@@ -39,22 +44,22 @@ def expander(variables: list[Any], files: list[File], assets: list[Any]) -> Any:
 
 
 def _checked(path: Any, file: File) -> Any:
-    """The file's bytes, after a look at how many there are and at their fingerprint (FarmHash)."""
+    """The bytes of a file, after its size and its fingerprint (FarmHash) have been checked."""
     import tensorflow as tf
 
     data = tf.io.read_file(path)
-    whose = f"assets/{file.path.name} of this SavedModel, written by tfshed"
-    todo = "Copy the SavedModel again, or export it again."
+    name = f"assets/{file.path.name} of this SavedModel, written by tfshed"
+    advice = "Copy the SavedModel again, or export it again."
     size = tf.strings.length(data)
     right_size = tf.debugging.Assert(
         tf.equal(tf.cast(size, tf.int64), file.size),
-        [f"{whose}: expected {file.size} bytes, received", size, f"bytes. {todo}"],
+        [f"{name}: expected {file.size} bytes, received", size, f"bytes. {advice}"],
     )
     with tf.control_dependencies([right_size]):
         data = tf.identity(data)
     same = tf.reduce_all(tf.equal(tf.fingerprint(data[None])[0], list(file.fingerprint)))
     right = tf.debugging.Assert(
-        same, [f"{whose}: expected the bytes that were written, received others. {todo}"]
+        same, [f"{name}: expected the bytes that were written, received others. {advice}"]
     )
     with tf.control_dependencies([right]):
         return tf.identity(data)
@@ -70,7 +75,7 @@ def _assignments(variables: list[Any], file: File, data: Any) -> Iterator[Any]:
         for part, array in zip(parts, _decoded(layout, parts, data), strict=True):
             targets = [variables[position] for position in part.variables]
             if len(targets) == 1:
-                array = tf.cast(array, targets[0].dtype)  # from a lossy one
+                array = tf.cast(array, targets[0].dtype)  # from the dtype of rounded values
                 pieces = [array if part.scale is None else array * part.scale]
             else:
                 pieces = _pieces(array, [target.shape for target in targets])
@@ -79,10 +84,10 @@ def _assignments(variables: list[Any], file: File, data: Any) -> Iterator[Any]:
 
 
 def _decoded(layout: Layout, parts: list[Part], data: Any) -> list[Any]:
-    """The arrays of parts that are decoded alike.
+    """The arrays of all parts with one layout.
 
-    Of many in a loop: as nodes for each, or as calls of a function, they would take TensorFlow
-    several times longer to prepare than to run.
+    Several parts are decoded in one loop. With nodes or a function call for each part, TensorFlow
+    would take several times longer to prepare the graph than to run it.
     """
     import tensorflow as tf
 
@@ -99,7 +104,8 @@ def _decoded(layout: Layout, parts: list[Part], data: Any) -> list[Any]:
     )
     any_shape = tf.constant(-1)
     last, pieces = arrays.flow, []
-    for _ in parts:  # from the end on: to take one by its number needs a constant for each
+    # Popping from the end needs no index, and thus no constant in the graph for each array.
+    for _ in parts:
         last, piece = tf.raw_ops.TensorListPopBack(
             input_handle=last, element_shape=any_shape, element_dtype=layout.dtype
         )
@@ -108,7 +114,7 @@ def _decoded(layout: Layout, parts: list[Part], data: Any) -> list[Any]:
 
 
 def _pieces(vector: Any, shapes: list[Any]) -> list[Any]:
-    """Cuts a vector into tensors; those alike in all axes but the first by one operation."""
+    """Cuts a vector into tensors; one operation cuts all that differ in the first axis only."""
     import tensorflow as tf
 
     groups = [list(g) for _, g in groupby(shapes, key=lambda s: (s.rank, tuple(s[1:])))]
@@ -128,8 +134,8 @@ def _pieces(vector: Any, shapes: list[Any]) -> list[Any]:
 def without_checkpoint(variables: list[Any]) -> Iterator[None]:
     """Within the block `tf.saved_model.save` writes no values for these variables.
 
-    TensorFlow has no public way to say so: these three methods of `Trackable` are replaced on
-    the objects, and on those that stand for them in the saved graph.
+    TensorFlow has no public way to do this. Three methods of `Trackable` are therefore replaced on
+    the variables, and on the copies that `tf.saved_model.save` makes of them.
     """
 
     def silence(variable: Any) -> None:

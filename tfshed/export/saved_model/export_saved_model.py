@@ -1,4 +1,4 @@
-"""SavedModel: a model's forward pass for TensorFlow without Keras and without tfshed."""
+"""Exports a model's forward pass as a SavedModel, which needs neither Keras nor tfshed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tfshed.export.atomic_path import replaced_folder
+from tfshed.export.example_inputs import as_arrays, random_inputs
 from tfshed.export.formats import register_format
 from tfshed.export.model_and_path import check_model, local_path, quiet
 from tfshed.export.saved_model.checked import (
@@ -24,7 +25,7 @@ from tfshed.export.saved_model.packing_report import WHERE, Packing, packing
 from tfshed.export.saved_model.replicas import one_replica
 from tfshed.export.saved_model.weight_files import VALUES
 from tfshed.export.serving import serving_object
-from tfshed.export.signature import as_arrays, input_specs, random_inputs
+from tfshed.export.signature import input_specs
 
 logger = logging.getLogger("tfshed")
 
@@ -48,63 +49,65 @@ def saved_model(
 ) -> Path:
     """Writes the model's forward pass in inference mode as a TensorFlow SavedModel.
 
-    `tf.saved_model.load` opens it in a process that has neither Keras nor tfshed, and so does
-    whatever else loads a SavedModel: `keras.layers.TFSMLayer`, sessions, the C API. It has
+    Everything that loads a SavedModel opens it, in a process that needs neither Keras nor tfshed:
+    `tf.saved_model.load`, `keras.layers.TFSMLayer`, sessions, the C API. The loaded object has
     `serve(*inputs)` with the model's own structure of inputs and outputs, and the signature
-    `serving_default` with tensors by name: a dictionary's keys or the names given to
-    `keras.Input`, else `input_0`, `input_1`, ...; outputs by their keys in a dictionary, else
-    `output_0`, `output_1`, ... The batch is open. Layers are exported as they are.
+    `serving_default`, which takes and returns tensors by name. Inputs are named by the keys of a
+    dictionary, or by the names given to `keras.Input`, or else `input_0`, `input_1`, ...; outputs
+    by the keys of a dictionary, or else `output_0`, `output_1`, ... The batch size is open.
 
-    Packed, weights lie in `assets/weights_<i>.tfshed`, the zeros of a pruned model left out and
-    the rest compressed; whatever loads the model expands them once, by TensorFlow's standard
-    operations, into ordinary variables: afterwards it is as fast and as large in memory as any
-    other. Files are checked before: a short or a changed one is an error. What is loaded and
-    saved again has a dense checkpoint. `tfshed.export.packing(path)` says what it came to.
+    When packed, the weights are in `assets/weights_<i>.tfshed`: the zeros of a pruned model are
+    left out and the rest is compressed. Loading expands the weights once, with standard operations
+    of TensorFlow, into ordinary variables; afterwards the model is as fast and takes as much memory
+    as any other. A file that is too short or was changed raises an error at loading. A packed model
+    that is loaded and saved again has a dense checkpoint. `tfshed.export.packing(path)` reports
+    the sizes.
 
-    What is exact: every bit of every weight (`-0.0` becomes `0.0`). On TensorFlow, on the same
-    machine, `serve` gives bit for bit the outputs of
-    `tf.function(lambda x: model(x, training=False))`. Called eagerly, or compiled with XLA,
-    TensorFlow rounds differently (it fuses convolution, bias and BatchNorm in one but not in the
-    other): there, and on JAX, outputs agree to float rounding.
+    Every bit of every weight is preserved, except that `-0.0` becomes `0.0`. On TensorFlow, on the
+    same machine, the outputs of `serve` are bit-identical to those of
+    `tf.function(lambda x: model(x, training=False))`. They agree up to float rounding with the
+    model called eagerly, the model compiled with XLA, and the model on JAX, since convolution, bias
+    and BatchNorm are fused in some of these and not in others.
 
-    Nothing is at `path` before all is written and verified; with `overwrite` the earlier export
-    stays until then.
+    The SavedModel appears at `path` only when it is complete and verified. With `overwrite`, the
+    earlier export stays until then.
 
     Args:
-        model: a built `keras.Model`, or one of tf_keras. A subclassed one must have been called,
-            or `input_signature` given; after a call its inputs count as floats.
-        path: folder to write, on a local file system. Missing parents are made.
-        packed: "auto" (default) packs, and where a model cannot be packed or is smaller dense it
-            writes that instead, and a warning says so with both sizes. True packs in any case.
-            False writes a checkpoint with every weight in full, zeros and all, which some tools
-            need: OpenVINO, and loading under `MirroredStrategy`.
-        values: how packed float32 kernels (two axes or more) keep their non-zeros: "float32",
-            exact, or, smaller and rounded, "bfloat16", "float16" or "int8" (a scale for each
-            channel of the last axis); with these three "auto" packs in any case. How far
-            outputs then move is logged and kept, see `tfshed.export.packing`.
-        overwrite: replaces an earlier SavedModel at `path`; anything else there is an error. Files
-            in its folder that are not the SavedModel's stay.
-        verify: loads what was written, compares all weights and, on random inputs, batch 2, any
-            other open size 16 (less, where the model takes no more), the outputs.
-        input_signature: a list with one `keras.InputSpec`, `tf.TensorSpec` or structure of
-            these for each positional argument of `model.call`. `None` takes the model's own.
-        preprocessing: a function of TensorFlow operations, a layer or a model (on JAX: of
-            tf_keras) that makes the model's inputs of raw ones, in a list if it has several
+        model: A built `keras.Model`, or one of tf_keras. A subclassed model must have been called,
+            or `input_signature` be given; after a call, its inputs are taken to be floats.
+        path: The output folder, on a local file system. Missing parents are created.
+        packed: "auto" (default) packs the weights, but writes a dense SavedModel with a warning if
+            the model cannot be packed or would be larger. True packs in any case. False writes a
+            checkpoint with every weight, zeros included, which OpenVINO and loading under
+            `MirroredStrategy` need.
+        values: How non-zeros of packed float32 kernels (two axes or more) are stored: "float32"
+            (default, exact), or rounded and smaller as "bfloat16", "float16" or "int8" (with one
+            scale for each channel of the last axis). With the rounded ones, "auto" packs in any
+            case, and the change of the outputs is logged and stored, see `tfshed.export.packing`.
+        overwrite: Whether an earlier SavedModel at `path` may be replaced (default False). Anything
+            else there is an error. Other files in its folder are kept.
+        verify: Whether the SavedModel is loaded and compared (default True): all weights, and the
+            outputs on random inputs with batch size 2. Other open sizes are 16, or less if the
+            model does not take as much.
+        input_signature: A list with a `keras.InputSpec`, a `tf.TensorSpec` or a structure of these
+            for each positional argument of `model.call`. Default None: the model's own inputs.
+        preprocessing: A function of TensorFlow operations, a layer or a model (on JAX: of tf_keras)
+            that turns raw inputs into the model's inputs, returning a list if the model has several
             arguments. It adds `serve_with_preprocessing(*raw)` and the signature
             `serving_with_preprocessing`.
-        preprocessing_signature: what `preprocessing` takes, in the form of `input_signature`.
+        preprocessing_signature: What `preprocessing` takes, in the form of `input_signature`.
 
     Returns:
         `path` as a `pathlib.Path`.
 
     Raises:
-        TypeError: if `model` is not a Keras model.
-        ValueError: if the model is not built or has pruning wrappers, its inputs are not known,
-            `path` is remote, `values` is none of the four, cannot hold a weight or is not "float32"
-            where nothing is packed, or `preprocessing` does not give what the model takes.
-        FileExistsError: if something is at `path` that may not be replaced.
-        RuntimeError: on a backend other than TensorFlow or JAX, or if what was written does not
-            give the model's outputs; then nothing is kept.
+        TypeError: `model` is not a Keras model.
+        ValueError: The model is not built or has pruning wrappers, its inputs are not known, `path`
+            is remote, `values` is unknown, cannot hold a weight or is not "float32" although
+            nothing is packed, or `preprocessing` does not return what the model takes.
+        FileExistsError: Something is at `path` that may not be replaced.
+        RuntimeError: The backend is neither TensorFlow nor JAX, or the SavedModel does not give the
+            model's outputs. In this case it is deleted.
 
     Example:
         >>> import tempfile, keras
@@ -145,7 +148,7 @@ def saved_model(
 
 
 def _write_smaller(served: Served, path: Path, verify: bool) -> Packing:
-    """Writes the model packed, or dense where it cannot be packed or is no larger so."""
+    """Writes the model packed, or dense if it cannot be packed or is no smaller when packed."""
     report, reason = None, ""
     try:
         report = write_packed(served, path, "float32", verify)
@@ -161,7 +164,7 @@ def _write_smaller(served: Served, path: Path, verify: bool) -> Packing:
         if packed_size < size:
             shutil.rmtree(dense)
             return dataclasses.replace(report, other_bytes=size)
-        reason = f"packed it would take {packed_size:,} bytes, and takes {size:,} so"
+        reason = f"it takes {size:,} bytes, and would take {packed_size:,} packed"
     logger.warning("export: %r is stored dense: %s", served.model.name, reason)
     shutil.rmtree(path, ignore_errors=True)
     dense.rename(path)
@@ -179,7 +182,10 @@ def _write_smaller(served: Served, path: Path, verify: bool) -> Packing:
 
 
 def _surely_smaller(report: Packing) -> bool:
-    """Whether the packed model is below what a dense one takes for its values alone."""
+    """Whether the packed model takes less than the values of a dense one alone would take.
+
+    If so, the dense one need not be written to compare the two.
+    """
     return report.total_bytes is not None and report.total_bytes < report.dense_bytes
 
 
@@ -200,7 +206,7 @@ def _assets(folder: Path) -> set[str]:
 
     try:
         saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-    except DecodeError:  # damaged: then every file is taken for the user's, and stays
+    except DecodeError:  # the file is damaged, so every asset is treated as the user's and kept
         return set()
     return {asset.filename for meta in saved.meta_graphs for asset in meta.asset_file_def}
 
@@ -213,7 +219,7 @@ def _check_options(packed: bool | str, values: str, preprocessing: Any, signatur
     if values != "float32" and not packed:
         raise ValueError(
             f"export: expected values='float32' with packed=False, received {values!r}. Only "
-            "packed weights have other values: pass packed=True."
+            "packed weights can be stored in another dtype: pass packed=True."
         )
     if (preprocessing is None) != (signature is None):
         given = "preprocessing_signature" if preprocessing is None else "preprocessing"

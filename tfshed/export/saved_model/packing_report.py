@@ -1,4 +1,4 @@
-"""What packing did to a model, written beside it and read back."""
+"""The sizes of a packed SavedModel, stored in its folder and read from there."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import json
 import os
 from pathlib import Path
 
-# A folder that TensorFlow leaves to whoever writes a SavedModel.
+# TensorFlow reserves the folder assets.extra for files of whoever writes a SavedModel.
 WHERE = Path("assets.extra", "tfshed.json")
 
 
 @dataclasses.dataclass(frozen=True)
 class Packing:
-    """What is in the files of a SavedModel that was packed, or would have been larger so.
+    """The sizes of a SavedModel that was packed, or was written dense as that is smaller.
 
     Attributes:
-        values: How float32 kernels are kept: "float32" (exact, as all other variables are),
-            "bfloat16", "float16" or "int8".
-        weights: Numbers in all variables of the model.
-        nonzeros: Those that are not zero.
-        dense_bytes: Bytes of these variables in memory.
-        packed_bytes: Bytes of the packed files, without the graph; 0 if stored dense.
-        largest_difference: Of an output, by lossy values, on random inputs; 0 for exact ones and
-            None if it was not measured (`verify=False`).
+        values: The dtype in which float32 kernels are stored: "float32" (exact, as all other
+            variables are), "bfloat16", "float16" or "int8".
+        weights: The number of all numbers in the variables of the model.
+        nonzeros: How many of these are not zero.
+        dense_bytes: The bytes of these variables in memory.
+        packed_bytes: The bytes of the packed files, without the graph; 0 if stored dense.
+        largest_difference: The largest change of an output by rounding to `values`, on random
+            inputs. It is 0 for "float32" and None if it was not measured (`verify=False`).
         largest_output: The largest magnitude among these outputs; 0 or None likewise.
-        stored: "packed", or "dense" where `packed="auto"` wrote a checkpoint instead.
-        total_bytes: Bytes of the SavedModel's files without its fingerprint; None in exports of
-            earlier versions.
-        other_bytes: Bytes of the same model stored the other way; None if it was not measured.
-        reason: Why it is stored dense; "" if packed.
+        stored: "packed", or "dense" if `packed="auto"` wrote a dense SavedModel.
+        total_bytes: The bytes of all files of the SavedModel without its fingerprint. None in
+            exports of earlier versions.
+        other_bytes: The bytes of the same model stored the other way; None if not measured.
+        reason: Why the model is stored dense; "" if it is packed.
     """
 
     values: str
@@ -60,18 +60,21 @@ class Packing:
         )
 
     def write(self, folder: Path) -> None:
-        """Writes it into the SavedModel in `folder`."""
+        """Writes these numbers into the SavedModel in `folder`."""
         target = folder / WHERE
         target.parent.mkdir(exist_ok=True)
         target.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
 
 def packing(path: str | os.PathLike[str]) -> Packing:
-    """Reads what `tfshed.export.saved_model` said of the SavedModel at `path`.
+    """Returns the sizes that `tfshed.export.saved_model` stored in the SavedModel at `path`.
+
+    Args:
+        path: The folder of a SavedModel.
 
     Raises:
-        FileNotFoundError: There is none, or it was written with `packed=False`.
-        ValueError: What is there is something else.
+        FileNotFoundError: There is no SavedModel, or it was written with `packed=False`.
+        ValueError: The stored sizes cannot be read.
 
     >>> import tempfile, keras, tfshed
     >>> net = keras.Sequential([keras.Input((64,)), keras.layers.Dense(512)])

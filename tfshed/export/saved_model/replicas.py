@@ -1,4 +1,4 @@
-"""Models of `tf.distribute` strategies that keep several copies of each variable."""
+"""Models of `tf.distribute` strategies that have several copies of each variable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logger = logging.getLogger("tfshed")
 
 
 def has_replicas(variable: Any) -> bool:
-    """Whether a `tf.Variable` stands for several."""
+    """Whether a `tf.Variable` has a copy on each of several devices."""
     import tensorflow as tf
 
     return isinstance(variable, tf.distribute.DistributedValues)
@@ -21,13 +21,14 @@ def has_replicas(variable: Any) -> bool:
 
 @contextmanager
 def one_replica(model: Any) -> Iterator[None]:
-    """Within the block the variables of a Keras 3 model are ordinary ones on one device.
+    """Within the block, the variables of a Keras 3 model are ordinary ones on one device.
 
-    Each has the value that the model, called outside `strategy.run`, computes with: the first
-    replica's. Only such variables can be packed. Afterwards the model has its own again; what
-    the block writes is gone.
+    Only ordinary variables can be packed. Each has the value of the first replica, which is the one
+    that the model computes with when it is called outside of `strategy.run`. After the block the
+    model has its own variables again, and what was written within the block is lost.
 
-    Those of tf_keras, which layers hold themselves, stay as they are; a warning says so.
+    The variables of a tf_keras model cannot be replaced, since its layers hold them directly. They
+    stay as they are, and a warning says so.
     """
     import keras
     import tensorflow as tf
@@ -35,14 +36,14 @@ def one_replica(model: Any) -> Iterator[None]:
     if not isinstance(model, keras.Model):
         if any(has_replicas(variable) for variable in model.variables):
             logger.warning(
-                "export: %r has several replicas of its variables, which are written in full, "
-                "zeros and all. For a small file load its weights into a model made outside the "
-                "strategy's scope and export that.",
+                "export: %r has several replicas of its variables, which are therefore written in "
+                "full, zeros included. For a small file, load its weights into a model that was "
+                "made outside of the strategy's scope, and export that model.",
                 model.name,
             )
         yield
         return
-    # On JAX a value is an array and never one of these.
+    # On JAX the backend's value is an array, which never has replicas.
     held = [(variable, backend_value(variable)) for variable in model.variables]
     held = [(variable, value) for variable, value in held if has_replicas(value)]
     try:

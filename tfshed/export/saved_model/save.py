@@ -1,4 +1,4 @@
-"""Saves an object as a SavedModel: its variables in a checkpoint, or in packed files instead."""
+"""Saves an object as a SavedModel, with its variables in a checkpoint or in packed files."""
 
 from __future__ import annotations
 
@@ -11,31 +11,34 @@ from tfshed.export.saved_model.weight_files import pack, packable
 
 logger = logging.getLogger("tfshed")
 
-# What the saved object holds for packing. Saved again after loading, a model has a checkpoint,
-# which the packed files are not to overwrite then: so loaded objects do not have these.
+# The attributes of the saved object that hold the packed files. Loaded objects do not have them:
+# if a loaded model were saved again with them, loading it would overwrite the values of its
+# checkpoint with those of the packed files.
 HIDDEN = ("expander", "packed_files")
 
 
 def save_dense(root: Any, path: Path, signatures: dict[str, Any]) -> None:
-    """Saves what `serving_object` returns with every value in a checkpoint."""
+    """Saves what `serving_object` returned, with every value in a checkpoint."""
     import tensorflow as tf
 
     _save(root, path, signatures, tf.saved_model.SaveOptions())
 
 
 def save_packed(root: Any, path: Path, signatures: dict[str, Any], values: str) -> None:
-    """Saves what `serving_object` returns with its variables in packed files.
+    """Saves what `serving_object` returned, with its variables in packed files.
 
-    Variables that no file can hold, of strings or with several replicas, stay in the checkpoint.
+    Variables that cannot be packed, such as strings or those with several replicas, are written to
+    the checkpoint.
 
     Raises:
-        ValueError: `values` cannot hold the numbers of a variable, which is named.
+        ValueError: The dtype `values` cannot hold the numbers of a variable. The error names it.
     """
     import tensorflow as tf
 
     variables = all_variables(root)
     packed = [variable for variable in variables if packable(variable)]
-    # The operations that write and read a checkpoint would be as many as those of a model.
+    # The operations that write and read a checkpoint are as many as those of a small model, so they
+    # are left out when nothing is in the checkpoint.
     needs_saver = len(packed) < len(variables) or bool(root.resources)
     options = tf.saved_model.SaveOptions(experimental_skip_saver=not needs_saver)
     if packed:
@@ -51,7 +54,7 @@ def save_packed(root: Any, path: Path, signatures: dict[str, Any], values: str) 
 
 
 def _save(root: Any, path: Path, signatures: dict[str, Any], options: Any) -> None:
-    """Saves with the gradients of functions that have their own, or without if these cannot be."""
+    """Saves with the gradients that layers define themselves, or without if that is impossible."""
     import tensorflow as tf
 
     try:
@@ -69,5 +72,5 @@ def _save(root: Any, path: Path, signatures: dict[str, Any], options: Any) -> No
 
 
 def all_variables(root: Any) -> list[Any]:
-    """What the forward pass reads, and what preprocessing reads beyond that."""
+    """The variables of the forward pass, and those that only the preprocessing reads."""
     return [*root.variables, *getattr(root, "preprocessing_variables", [])]

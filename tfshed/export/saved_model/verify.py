@@ -1,4 +1,4 @@
-"""Compares what a SavedModel computes with what its model computes."""
+"""Compares the weights and outputs of a SavedModel with those of the exported model."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tfshed.export.example_inputs import as_arrays, inputs_that_run, random_inputs
 from tfshed.export.saved_model.save import all_variables
 from tfshed.export.saved_model.weight_files import is_kernel, packable, restored
 from tfshed.export.serving import PREPROCESSED
-from tfshed.export.signature import as_arrays, call_model, inputs_that_run, random_inputs
+from tfshed.export.signature import call_model
 
-# Between XLA compiled by JAX and by TensorFlow, relative to the largest output; seen: 1e-7.
+# The largest difference between outputs computed by JAX and by TensorFlow, relative to the largest
+# output. Differences of about 1e-7 were observed.
 JAX_TOLERANCE = 1e-5
 
 
 class OutputsDifferError(RuntimeError):
-    """What was written computes other outputs than the model."""
+    """The SavedModel computes outputs that differ from those of the model."""
 
 
 def verify_saved_model(
@@ -27,29 +29,37 @@ def verify_saved_model(
     values: str = "float32",
     raw_specs: list[Any] | None = None,
 ) -> tuple[float, float]:
-    """Loads the SavedModel at `path` and compares it with its model on random inputs.
+    """Loads the SavedModel at `path` and compares it with the exported model on random inputs.
 
-    Open sizes of the inputs are 16, or less where the model does not run on so many.
+    The batch size is 2; other open sizes are 16, or less if the model does not take as much.
 
-    Every variable must have every bit that it should have, after rounding to `values`. Outputs:
-    on TensorFlow `root.serve`, the model's forward pass as a `tf.function`, is the reference and
-    every bit counts. On JAX the reference is also the model itself, called directly, to a
-    relative `1e-5` of the largest output. With lossy values outputs differ; they must be finite
-    where the reference is. Preprocessing is compared too, unless it takes strings, of which
-    random ones would mean nothing.
+    Every variable must be bit-identical to the model's, after rounding to `values`. The outputs
+    must be bit-identical to those of `root.serve`, which is the model's forward pass as a
+    `tf.function`. On JAX they must also agree with the model called directly, up to 1e-5 of the
+    largest output. If `values` rounds, outputs may differ, but must be finite where the model's
+    are. Preprocessing is compared too, unless it takes strings, since random strings mean nothing.
+
+    Args:
+        model: The exported model.
+        root: The object that was saved.
+        specs: The model's inputs.
+        path: The folder of the SavedModel.
+        values: The dtype in which kernels were stored. Default "float32".
+        raw_specs: The inputs of the preprocessing. Default None: there is no preprocessing.
 
     Returns:
-        The largest difference of an output and the largest output, both 0 without lossy values.
+        The largest difference of an output and the largest output. Both are 0 for "float32".
 
     Raises:
-        OutputsDifferError: an output differs.
-        RuntimeError: a weight differs, or the model fails on random inputs or never gives the same
-            outputs twice.
+        OutputsDifferError: An output differs.
+        RuntimeError: A weight differs, the model fails on random inputs, or it gives different
+            outputs when it is called twice.
     """
     import keras
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(str(path))  # named: its functions hold their variables weakly
+    # It needs a name: its functions hold only weak references to its variables.
+    loaded = tf.saved_model.load(str(path))
     _check_variables(root, loaded, values)
     inputs = inputs_that_run(_leaving_state(root, root.serve), specs)
     serve = _repeatable(model, root, root.serve, inputs)
@@ -60,8 +70,8 @@ def verify_saved_model(
     if differing and _differing(expected, serve()):
         raise RuntimeError(
             f"export: expected {model.name!r} to give the same outputs twice on the same inputs, "
-            "received different ones (random numbers in the forward pass?), so an export cannot "
-            "be compared with it. Pass verify=False to write it unverified."
+            "received different ones, perhaps because of random numbers in the forward pass. So an "
+            "export cannot be compared with it. Pass verify=False to write it unverified."
         )
     if keras.backend.backend() == "jax" and isinstance(model, keras.Model) and not lossy:
         outputs = call_model(model, as_arrays(inputs))
@@ -75,8 +85,8 @@ def verify_saved_model(
     if differing:
         raise OutputsDifferError(
             f"export: expected the SavedModel to give the outputs of {model.name!r}, received "
-            f"others ({'; '.join(differing)}). Nothing was kept. A layer that reads values from "
-            "outside its variables would do this: make them weights of the layer."
+            f"others ({'; '.join(differing)}). Nothing was exported. This happens if a layer "
+            "reads values that are not in its variables: make them weights of the layer."
         )
     return _largest(expected, received) if lossy else (0.0, 0.0)
 
@@ -84,6 +94,7 @@ def verify_saved_model(
 def _repeatable(
     model: Any, root: Any, function: Callable[..., Any], inputs: list[Any]
 ) -> Callable[[], list[Any]]:
+    """`function` on these inputs as often as needed, with a clear error if it does not run."""
     import keras
 
     run = _leaving_state(root, function)
@@ -103,9 +114,10 @@ def _repeatable(
 
 
 def _leaving_state(root: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, after each call of which the object's state is what it was.
+    """The function, with the variables restored after each call.
 
-    A layer may write its state in inference too (a stateful RNN): the user's stays.
+    Some layers, such as a stateful RNN, write to their variables in inference too. The user's model
+    must not change by being exported.
     """
     state = [(v, v.numpy()) for v in root.non_trainable_variables]
 
@@ -133,7 +145,7 @@ def _check_variables(root: Any, loaded: Any, values: str) -> None:
         if not same:
             raise RuntimeError(
                 f"export: expected the SavedModel to hold the values of {mine.name!r}, received "
-                "others. Nothing was kept. Was the model trained on meanwhile?"
+                "others. Nothing was exported. Was the model trained during the export?"
             )
 
 
@@ -145,6 +157,7 @@ def _arrays(outputs: Any) -> list[Any]:
 
 
 def _largest(expected: list[Any], received: list[Any]) -> tuple[float, float]:
+    """The largest difference of the outputs, and the largest expected output."""
     import numpy as np
 
     pairs = [
@@ -159,9 +172,9 @@ def _largest(expected: list[Any], received: list[Any]) -> tuple[float, float]:
 
 
 def _differing(expected: list[Any], received: list[Any]) -> list[str]:
-    """What differs in dtype, shape or any bit; NaNs with the same bits are the same.
+    """Descriptions of what differs: the number of outputs, their dtypes, shapes or any bit.
 
-    `-0.0` and `0.0` are the same: a weight of the one comes back as the other.
+    NaNs with the same bits are equal. So are `-0.0` and `0.0`, as packing turns one into the other.
     """
     import numpy as np
 
@@ -184,7 +197,7 @@ def _differing(expected: list[Any], received: list[Any]) -> list[str]:
 
 
 def _unlike(expected: list[Any], received: list[Any]) -> list[str]:
-    """What differs in more than its numbers: number of outputs, dtype, shape, or not finite."""
+    """What differs apart from rounding: the number of outputs, dtypes, shapes, or finiteness."""
     import numpy as np
 
     found = [text for text in _differing(expected, received) if "differs in" not in text]
@@ -198,7 +211,7 @@ def _unlike(expected: list[Any], received: list[Any]) -> list[str]:
 
 
 def _apart(expected: list[Any], received: list[Any]) -> list[str]:
-    """What differs by more than rounding."""
+    """Descriptions of the outputs that differ by more than `JAX_TOLERANCE`."""
     import numpy as np
 
     found = []

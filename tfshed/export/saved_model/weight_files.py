@@ -1,4 +1,4 @@
-"""Which variables are coded how, and the files that hold them."""
+"""Decides how each variable is coded, and writes the files that hold the variables."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from tfshed.export.saved_model.decoding import AXES, Layout, describe
 from tfshed.export.saved_model.replicas import has_replicas
 
 VALUES = ("float32", "bfloat16", "float16", "int8")
-# Variables with fewer elements are coded together, as one vector: an operation for each of many
-# biases would cost more than their bytes.
+# Variables with fewer elements than this are coded together, as one vector. The operations that
+# read each of many biases on its own would take more bytes than the biases.
 OWN_PART_FROM = 4096
-# A file is read and expanded as a whole, one after the other: this bounds what that takes.
+# A new file is begun after so many bytes. A file is read as a whole, so this bounds the memory that
+# loading takes beside the variables.
 FILE_BYTES = 1 << 26
-# Arrays without zeros are few below this share of all numbers.
+# Arrays without zeros are coded like sparse ones if they hold less than this share of all numbers.
 FEW_WITHOUT_ZEROS = 0.1
 
 
@@ -29,9 +30,10 @@ class Part:
     """Variables that are coded as one array.
 
     Attributes:
-        variables: their positions in the list that was packed; more than one are one vector.
-        layout, row: what `decoding.decode` takes.
-        scale: float32 of the last axis' length, that int8 values are multiplied with, else None.
+        variables: Their positions in the list that was packed. Several are joined to one vector.
+        layout, row: The arguments of `decoding.decode`.
+        scale: A float32 vector by which int8 values are multiplied along the last axis; None for
+            other values.
     """
 
     variables: tuple[int, ...]
@@ -42,7 +44,7 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """One file of parts, with what it is known by."""
+    """One file of parts, with its size in bytes and its fingerprint, by which it is checked."""
 
     path: Path
     size: int
@@ -51,7 +53,7 @@ class File:
 
 
 def packable(variable: Any) -> bool:
-    """Whether a `tf.Variable` can be packed: numbers of a whole number of bytes, on one device."""
+    """Whether a `tf.Variable` can be packed: numbers of 1, 2, 4 or 8 bytes, on one device."""
     if has_replicas(variable) or not hasattr(variable, "handle"):
         return False
     dtype = variable.dtype
@@ -62,22 +64,22 @@ def packable(variable: Any) -> bool:
 
 
 def is_kernel(variable: Any) -> bool:
-    """Whether lossy values are for this variable: float32 with two axes longer than 1."""
+    """Whether a variable may be rounded: float32 with at least two axes longer than 1."""
     return variable.dtype.name == "float32" and sum(size > 1 for size in variable.shape) >= 2
 
 
 def rounded(array: np.ndarray, values: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """A float32 kernel in the values that are stored, and the scales of int8.
+    """Rounds a float32 kernel to the values that are stored; returns these and the int8 scales.
 
-    bfloat16 values are still float32, with the lower mantissa zero. int8 values are multiples of
-    a 127th of the largest magnitude of their output channel, the last axis.
+    int8: the scale of an output channel (the last axis) is max|w| / 127, and each value is
+    round(w / scale). bfloat16 values are returned as float32 whose lower mantissa is zero.
 
     >>> rounded(np.array([[2.54, 0.01], [-1.0, 0.0]], "float32"), "int8")[0]
     array([[127, 127],
            [-50,   0]], dtype=int8)
 
     Raises:
-        ValueError: if a value would become infinite, or for int8 is not finite.
+        ValueError: A value would become infinite, or is not finite and `values` is "int8".
     """
     import ml_dtypes
 
@@ -85,7 +87,7 @@ def rounded(array: np.ndarray, values: str) -> tuple[np.ndarray, np.ndarray | No
         if not np.isfinite(array).all():
             raise ValueError("finite values for int8, received an infinite one or a NaN")
         largest = np.abs(array).max(axis=tuple(range(array.ndim - 1)), initial=0.0)
-        # A scale below the normal range would be flushed to 0 by some processors, not by others.
+        # Some processors flush a denormal scale to 0 and others do not, so it is 0 everywhere.
         tiny = largest / np.float32(127) < np.finfo(np.float32).tiny
         scale = np.where(tiny, np.float32(0), largest / np.float32(127)).astype(np.float32)
         return np.rint(array / np.where(tiny, np.float32(np.inf), scale)).astype(np.int8), scale
@@ -98,7 +100,7 @@ def rounded(array: np.ndarray, values: str) -> tuple[np.ndarray, np.ndarray | No
 
 
 def restored(array: np.ndarray, values: str, kernel: bool) -> np.ndarray:
-    """What a variable holds once it is expanded, `-0.0` aside."""
+    """The values of a variable after packing and loading, apart from `-0.0`."""
     if values == "float32" or not kernel:
         return array
     short, scale = rounded(array, values)
@@ -106,14 +108,15 @@ def restored(array: np.ndarray, values: str, kernel: bool) -> np.ndarray:
 
 
 def pack(variables: list[Any], values: str, folder: Path) -> Iterator[File]:
-    """Writes files `weights_<i>.tfshed` to `folder`; each is complete when it is given.
+    """Writes the files `weights_<i>.tfshed` to `folder`, and yields each when it is complete.
 
     Args:
-        variables: those for which `packable` holds.
-        values: one of `VALUES`.
+        variables: Variables for which `packable` is True.
+        values: The dtype in which kernels are stored, one of `VALUES`.
+        folder: Where the files are written.
 
     Raises:
-        ValueError: naming the variable whose values `values` cannot hold.
+        ValueError: The dtype `values` cannot hold the numbers of a variable. The error names it.
     """
     parts: list[Part] = []
     streams: list[bytes] = []
@@ -123,10 +126,10 @@ def pack(variables: list[Any], values: str, folder: Path) -> Iterator[File]:
     sizes = [variable.shape.num_elements() for variable in variables]
     few = sum(sizes[i] for i in full) < FEW_WITHOUT_ZEROS * sum(sizes)
     for positions, array, scale, mantissa in _arrays(variables, values, full):
-        # Few numbers are read back like the others even if that takes a little longer: to
-        # prepare operations of their own takes TensorFlow more.
-        alike = usual.most_common(1)[0][0] if usual and few else None
-        coded = encode(array, mantissa_bytes=mantissa, alike=alike)
+        # If arrays without zeros are few, they are coded like the sparse ones. Reading them takes a
+        # little longer so, but preparing operations of their own would take TensorFlow even more.
+        idle_steps = usual.most_common(1)[0][0] if usual and few else None
+        coded = encode(array, mantissa_bytes=mantissa, idle_steps=idle_steps)
         usual.update([len(coded.steps)] if coded.gap else [])
         parts.append(Part(positions, *describe(coded, array, size), scale))
         streams += coded.streams
@@ -139,7 +142,10 @@ def pack(variables: list[Any], values: str, folder: Path) -> Iterator[File]:
 
 
 def _arrays(variables: list[Any], values: str, last: set[int]) -> Iterator[tuple]:
-    """What is coded as one array: positions, the array, scales, bytes of the mantissa."""
+    """The arrays to be coded: positions of variables, the array, scales, bytes of mantissas.
+
+    The variables in `last` come at the end, when the usual layout of the others is known.
+    """
     together: dict[str, list[int]] = {}
     for position in sorted(range(len(variables)), key=lambda i: i in last):
         variable = variables[position]
@@ -155,7 +161,8 @@ def _arrays(variables: list[Any], values: str, last: set[int]) -> Iterator[tuple
                 raise ValueError(f"export: {variable.name}: expected {error}.") from None
         yield (position,), array, scale, 1 if lossy and values == "bfloat16" else 3
     for positions in together.values():
-        # What has the same shape but for the first axis is cut apart together.
+        # Tensors that differ in the first axis only are cut from the vector by one operation, so
+        # they are put side by side.
         positions.sort(key=lambda i: (variables[i].shape.rank, tuple(variables[i].shape[1:]), i))
         arrays = [variables[position].numpy() for position in positions]
         one = arrays[0] if len(arrays) == 1 else np.concatenate([a.reshape(-1) for a in arrays])

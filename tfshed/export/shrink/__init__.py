@@ -1,6 +1,8 @@
-"""The parts of `tfshed.export.shrink`.
+"""How `tfshed.export.shrink` makes a smaller model after filters have been pruned.
 
-    trace (which channels are one, which are constant) -> solve (which go) -> rebuild
+    trace -> solve -> rebuild
 
-`trace` walks the graph with the rules of `rules` and `kernels`; `report` is what the user sees.
+`trace` walks the model's graph with the rules of `layer_rules` and `kernel_rules`. It finds out
+which channels can only be removed together, and which are constant. `solve` decides which channels
+are removed, and `rebuild` makes the new model. `shrink_report` is what the user sees.
 """

@@ -1,4 +1,4 @@
-"""Rules for layers with kernels: dense, convolutions, transposed, depthwise and separable ones."""
+"""Rules for layers with kernels: dense layers and all kinds of convolutions."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ from tfshed.export.shrink.trace import (
     values_of,
 )
 
-# Of Keras' activations those that are no functions of single elements.
+# Keras' activations whose output at one channel depends on other channels.
 MIXING = ("softmax", "log_softmax", "glu", "sparsemax")
 
 
 def is_channelwise(activation: Any) -> bool:
-    """Whether an activation is one of Keras' that look at each element alone."""
+    """Whether an activation is one of Keras' and acts on each element separately."""
     name = getattr(activation, "__name__", "")
     return name not in MIXING and getattr(keras.activations, name, None) is activation
 
 
 def _unfit(layer: Any) -> str | None:
+    """Why a layer cannot be shrunk; None if it can."""
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         return "channels first"
     if getattr(layer, "groups", 1) != 1:
@@ -45,23 +46,25 @@ def _unfit(layer: Any) -> str | None:
 
 
 def _mixes(layer: Any) -> str | None:
+    """Why a layer's activation may mix channels; None if it does not."""
     if is_channelwise(layer.activation):
         return None
     name = getattr(layer.activation, "__name__", type(layer.activation).__name__)
-    return f"activation {name} of {layer.name} is not known to look at each channel alone"
+    return f"activation {name} of {layer.name} is not known to act on each channel separately"
 
 
 def _pads(layer: Any) -> bool:
+    """Whether outputs near borders are sums over a part of the kernel only."""
     if isinstance(layer, layers.Dense):
         return False
-    # A transposed convolution: positions near the border get fewer of the kernel's products.
+    # In a transposed convolution, positions near the border get fewer of the kernel's products.
     if type(layer).__name__.endswith("Transpose"):
         return True
     return layer.padding != "valid" and any(k > 1 for k in layer.kernel_size)
 
 
 def mixing(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels | str:
-    """Dense, ConvND, ConvNDTranspose, SeparableConvND: all inputs make up each output."""
+    """Dense, ConvND, ConvNDTranspose, SeparableConvND: each output depends on all inputs."""
     layer, (x,) = node.operation, inputs
     why = _unfit(layer)
     if why:
@@ -70,9 +73,12 @@ def mixing(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels | st
     if old is None:
         old = trace.consumers[id(layer)] = _consumer(trace, layer, x)
     else:
-        # One bias for all uses: only what is the same constant in each can be folded into it.
+        # A layer has one bias for all of its uses, so a constant can be added to the bias only if
+        # it is the same in all uses.
         other = ~np.isnan(old.const) & (old.const != x.const)
-        trace.lost.append((x.ids[other], f"not the same constant in all uses of {layer.name}"))
+        trace.lost.append(
+            (x.ids[other], f"it is not the same constant in all uses of {layer.name}")
+        )
         old.const = np.where(other, VARIES, old.const)
     _resize(trace, layer, x.ids, old.outputs)
     alive = foldable(x.const, old.pads)
@@ -87,6 +93,7 @@ def mixing(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels | st
 
 
 def _activated(node: Any, known: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """The constants after bias and activation, where `known`, from those before."""
     layer = node.operation
     bias = 0.0 if layer.bias is None else to_numpy(layer.bias).astype("float64")
     output = node.outputs[0]
@@ -101,7 +108,7 @@ def _consumer(trace: Trace, layer: Any, x: Channels) -> Consumer:
         deep = deep.reshape(-1, *deep.shape[-2:]).astype("float64")
         point = point.reshape(*deep.shape[1:], -1).astype("float64")
         kernel = np.einsum("cm,cmo->co", deep.sum(axis=0), point)[None]
-        # Not from the sums, in which weights may cancel.
+        # Whether a channel is used is not read from `kernel`, in whose sums weights may cancel.
         uses = ((deep != 0).any(axis=0)[..., None] & (point != 0)).any(axis=1)
         axis = None
     else:
@@ -135,7 +142,7 @@ def _resize(trace: Trace, layer: Any, inputs: np.ndarray, outputs: np.ndarray) -
 
 
 def depthwise(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels | str:
-    """DepthwiseConvND: each output has one input, so the two go together."""
+    """DepthwiseConvND: each output depends on one input, so both are removed together."""
     layer, (x,) = node.operation, inputs
     why = _unfit(layer) or _mixes(layer)
     if why:
@@ -156,7 +163,7 @@ def depthwise(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels |
 
 
 def flops(layer: Any, node: Any) -> int | None:
-    """2 x multiplications of one use of a layer on one example; None: its sizes are open."""
+    """2 x multiplications of one use of a layer on one example; None if its sizes are open."""
     turned = type(layer).__name__.endswith("Transpose")
     tensor = node.arguments.keras_tensors[0] if turned else node.outputs[0]
     positions = tensor.shape[1:-1]

@@ -15,18 +15,19 @@ from tfshed.export.shrink.trace import VARIES, Channels, Rule, Trace, apply, wid
 
 
 def _first(layer: Any) -> str | None:
+    """The reason to leave a layer as it is if its channels are the first axis; else None."""
     last = getattr(layer, "data_format", None) in (None, "channels_last")
     return None if last else "channels first"
 
 
 def same(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels | str:
-    """What keeps a constant as it is: dropout, cropping, global pooling, ..."""
+    """Layers that do not change a constant: dropout, cropping, global pooling, ..."""
     return _first(node.operation) or inputs[0]
 
 
 def pooling(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels | str:
     layer, (x,) = node.operation, inputs
-    # How a backend pads is its own business; to zeros it makes no difference.
+    # Backends pad with different values, which makes no difference to channels of zeros.
     pads = layer.padding != "valid" and any(size > 1 for size in layer.pool_size)
     return _first(layer) or Channels(x.ids, trace.padded(x, layer, pads))
 
@@ -35,8 +36,8 @@ def zero_padding(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channel
     layer, (x,) = node.operation, inputs
     if not _first(layer):
         return Channels(x.ids, trace.padded(x, layer))
-    # Channels-first padding of data that are channels last adds channels: the shortcut without
-    # parameters of He et al. 2016. What it adds can go like any zero.
+    # Padding of channels-first data, applied to channels-last data, adds channels of zeros. This is
+    # the shortcut without parameters of He et al. 2016. These channels can be removed like others.
     if not isinstance(layer, layers.ZeroPadding2D) or layer.padding[0] != (0, 0):
         return "channels first"
     before, after = (trace.fresh(n) for n in layer.padding[1])
@@ -53,7 +54,7 @@ def permute(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels | s
 
 
 def elementwise(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels | str:
-    """Stateless functions of one tensor's elements."""
+    """Functions without state that act on each element of one tensor."""
     if len(inputs) != 1:
         return "more than one input"
     (x,) = inputs
@@ -64,7 +65,7 @@ def activation(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels 
     function = node.operation.activation
     if not kernel_rules.is_channelwise(function):
         name = getattr(function, "__name__", type(function).__name__)
-        return f"{name} is not known to look at each channel alone"
+        return f"{name} is not known to act on each channel separately"
     return elementwise(trace, node, inputs)
 
 
@@ -89,7 +90,7 @@ def prelu(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels | str
     shape = tuple(layer.alpha.shape)
     if shape[-1] == len(x.ids):
         trace.resize(layer, {}, [(layer.alpha, {len(shape) - 1: x.ids})])
-    # Slopes that differ from place to place make a negative constant vary.
+    # If the slopes differ between positions, a negative constant does not stay constant.
     known = ~np.isnan(x.const) if set(shape[:-1]) <= {1} else x.const >= 0
     if set(shape[:-1]) <= {1}:
         return Channels(x.ids, apply(node, inputs, known))
@@ -97,7 +98,7 @@ def prelu(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels | str
 
 
 def merge(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels | str:
-    """Add, Multiply, ...: tensors, and plain numbers for operations."""
+    """Add, Multiply, ... of tensors, or of a tensor and a plain number."""
     arguments = keras.tree.flatten((node.arguments.args, node.arguments.kwargs))
     numbers = [a for a in arguments if not isinstance(a, keras.KerasTensor)]
     if any(np.size(a) != 1 for a in numbers):
@@ -116,7 +117,8 @@ def merge(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels | str
         zero = (consts == 0).any(axis=0)
     for x in wide:
         joined = ~(np.isnan(x.const) | known | zero)
-        trace.lost.append((x.ids[joined], f"joined with live channels in {node.operation.name}"))
+        why = f"it is merged with channels that vary in {node.operation.name}"
+        trace.lost.append((x.ids[joined], why))
     made = apply(node, inputs, known | zero)
     return Channels(wide[0].ids, np.where(zero, 0.0, made))
 
@@ -130,7 +132,7 @@ def concatenate(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels
 
 
 def reshape(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels | str:
-    """Flatten and Reshape: a channel becomes one, or several that go together."""
+    """Flatten and Reshape: a channel becomes one channel, or several that share its id."""
     layer, (x,) = node.operation, inputs
     if _first(layer):
         return "channels first"
@@ -142,7 +144,7 @@ def reshape(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels | s
         places = np.broadcast_to(np.arange(len(x.ids)), before).reshape(-1, after[-1])
         ids = x.ids[places]
         if (ids != ids[0]).any():
-            return "takes channels apart"
+            return "distributes one channel over several"
         out = Channels(ids[0], x.const[places[0]])
     if isinstance(layer, layers.Reshape):
         trace.resize(layer, {"target_shape": out.ids}, [])

@@ -1,4 +1,4 @@
-"""The smaller model: new layers from changed configs, with what is left of the weights."""
+"""Makes the smaller model: new layers from changed configs, with the weights that remain."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tfshed.export.shrink.trace import Consumer, Trace
 
 
 def rebuild(model: Any, trace: Trace, found: Solution) -> Any:
-    """A new model of the same layers and names without the channels that go.
+    """Returns a new model with the same layers and names, without the removed channels.
 
     Raises:
-        ValueError: a layer cannot be made from its config.
+        ValueError: A layer cannot be made from its config.
     """
     pairs: list[tuple[Any, Any]] = []
 
@@ -41,6 +41,7 @@ def rebuild(model: Any, trace: Trace, found: Solution) -> Any:
 
 
 def _config(layer: Any, trace: Trace, found: Solution) -> dict[str, Any]:
+    """The config of the smaller layer, with a bias if constants have to be added to one."""
     config = layer.get_config()
     resize = trace.resizes.get(id(layer))
     sizes = {} if resize is None else resize.sizes
@@ -57,20 +58,20 @@ def _config(layer: Any, trace: Trace, found: Solution) -> dict[str, Any]:
     return dict(config)
 
 
-def _going(consumer: Consumer, found: Solution) -> np.ndarray:
-    """Float64 (inputs,): the constants of what goes, 0 elsewhere."""
+def _removed_constants(consumer: Consumer, found: Solution) -> np.ndarray:
+    """Float64 (inputs,): the constants of removed channels, 0 for others."""
     going = ~found.keep(consumer.inputs)
     return np.where(going, np.nan_to_num(consumer.const, nan=0.0), 0.0)
 
 
 def _folded(consumer: Consumer, found: Solution) -> np.ndarray:
-    """Float64 (outputs,): what the bias must make up for."""
-    gone = np.where(consumer.foldable, _going(consumer, found), 0.0)
+    """Float64 (outputs,): what must be added to the bias."""
+    gone = np.where(consumer.foldable, _removed_constants(consumer, found), 0.0)
     return consumer.response(gone)
 
 
 def _weights(layer: Any, trace: Trace, found: Solution) -> dict[int, np.ndarray]:
-    """Values for the new layer by the id of the old one's variable; -1: of a bias it had not."""
+    """The weights of the new layer, by the ids of the old variables; -1 stands for a new bias."""
     values = {id(v): to_numpy(v) for v in layer.variables}
     consumer = trace.consumers.get(id(layer))
     if consumer is not None:
@@ -90,10 +91,11 @@ def _weights(layer: Any, trace: Trace, found: Solution) -> dict[int, np.ndarray]
 
 
 def _hosted(kernel: np.ndarray, consumer: Consumer, found: Solution) -> np.ndarray:
-    """The kernel with the rows of hosts making up for those they carry."""
+    """The kernel, with the rows of removed channels added to those of their hosts."""
     assert consumer.input_axis is not None
-    labels, going = found.labels[consumer.inputs], _going(consumer, found)
-    # A channel with a host elsewhere may here be unused, or foldable into the bias.
+    labels, going = found.labels[consumer.inputs], _removed_constants(consumer, found)
+    # A channel that has a host for the sake of another layer may be unused here, or be added to
+    # the bias.
     used = consumer.uses[:, found.keep(consumer.outputs)].any(axis=1)
     carried = np.flatnonzero((going != 0) & used & ~consumer.foldable)
     rows = np.moveaxis(kernel, consumer.input_axis, 0).astype("float64")
@@ -104,6 +106,7 @@ def _hosted(kernel: np.ndarray, consumer: Consumer, found: Solution) -> np.ndarr
 
 
 def _copy(old: Any, new: Any, values: dict[int, np.ndarray]) -> None:
+    """Assigns the weights of the new layer."""
     added = new.bias if -1 in values else None
     if added is not None:
         added.assign(values[-1].astype("float32"))

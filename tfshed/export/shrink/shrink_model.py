@@ -1,4 +1,4 @@
-"""`shrink`: a physically smaller model after filters have been pruned."""
+"""Makes a model smaller whose filters have been pruned, by removing their channels."""
 
 from __future__ import annotations
 
@@ -11,61 +11,64 @@ import numpy as np
 from tfshed.attach.keras3.cloning import can_clone
 from tfshed.attach.keras3.declarations import check_stripped
 from tfshed.attach.keras3.private import graph_of, layers_in
+from tfshed.export.example_inputs import BATCH, OPEN_DIMENSION
 from tfshed.export.formats import register_format
 from tfshed.export.keras_file import keras as keras_file
 from tfshed.export.shrink.layer_rules import RULES
 from tfshed.export.shrink.rebuild import rebuild
-from tfshed.export.shrink.shrink_report import LayerRow, Left, ShrinkReport, report
+from tfshed.export.shrink.shrink_report import LayerRow, NotRemoved, ShrinkReport, report
 from tfshed.export.shrink.solve import solve
 from tfshed.export.shrink.trace import trace
-from tfshed.export.signature import BATCH, OPEN_DIMENSION
 
-__all__ = ["Left", "LayerRow", "ShrinkReport", "Shrunk", "shrink"]
+__all__ = ["LayerRow", "NotRemoved", "ShrinkReport", "Shrunk", "shrink"]
 
-# Largest difference of outputs, relative to the largest output: sums over fewer terms are added up
-# in another order, and nets amplify it. By the coarsest type that a layer computes in.
+# The largest allowed difference of outputs, relative to the largest output, for the coarsest dtype
+# that any layer computes in. Sums over fewer terms are added up in another order, which rounds
+# differently, and the net may amplify this.
 TOLERANCES = {"bfloat16": 0.1, "float16": 2e-2, "float32": 1e-4, "float64": 1e-4}
 
 
 class Shrunk(NamedTuple):
-    """The smaller model, and what was done and left."""
+    """The smaller model, and a report on what was removed."""
 
     model: Any
     report: ShrinkReport
 
 
 def shrink(model: Any, *, verify: bool = True, tolerance: float | None = None) -> Shrunk:
-    """Removes dead filters, and what depends on them, from a Sequential or functional model.
+    """Removes filters that are all zero, and what depends on them, from a model.
 
-    A filter of nothing but zeros gives the same number everywhere, for each channel: 0, or what
-    bias, BatchNorm and activation make of it. The channel goes, with its weights in all layers up
-    to the next dense or convolutional ones, where its constant is added to the bias (which a layer
-    gets if it had none). Where a constant that is not 0 meets zero padding, a bias would be wrong
-    at the borders: there one channel of constants stays and carries those of all others. Channels
-    that no later layer has a weight for go too. What hangs together goes together: the summands
-    of a residual connection, the factors of a squeeze-and-excite block, a depthwise filter and its
-    input.
+    The output channel of such a filter is constant: it is 0, or what bias, BatchNorm and activation
+    turn 0 into. The channel is removed from all layers up to the next dense or convolutional
+    layers, and what it contributed to these is added to their bias (a layer without bias gets one).
+    If a constant other than 0 meets zero padding, a bias would be wrong at the borders. In this
+    case, one constant channel is kept, and the weights of the others are added to its weights.
+    Channels for which no later layer has a weight are removed too. Channels that depend on each
+    other are removed together or not at all: the summands of a residual connection, the factors of
+    a squeeze-and-excite block, a depthwise filter and its input.
 
-    Left as they are, and listed with the reason: what feeds layers whose use of channels is not
-    known (recurrent, attention, embeddings, custom layers, nested models, channels-first data,
-    grouped convolutions), outputs of the model, and the last channel of every tensor.
+    The following are kept, and the report lists them with the reason: inputs of layers whose use of
+    channels is not known (recurrent, attention, embeddings, custom layers, nested models,
+    channels-first data, grouped convolutions), outputs of the model, and the last channel of every
+    tensor.
 
     Args:
-        model: a built Sequential or functional model, without pruning wrappers: after
-            `strip_pruning`. It is not changed.
-        verify: whether to compare the outputs of the two models on random inputs; default True.
-        tolerance: the largest difference that `verify` lets pass, relative to the largest output
-            of either. None: 1e-4 where all layers compute in float32, 0.02 with float16, 0.1
-            with bfloat16.
+        model: A built Sequential or functional model without pruning wrappers (after
+            `strip_pruning`). It is not changed.
+        verify: Whether the outputs of the two models are compared on random inputs. Default True.
+        tolerance: The largest difference that `verify` accepts, relative to the largest output of
+            either model. Default None: 1e-4 if all layers compute in float32, 0.02 with float16,
+            0.1 with bfloat16.
 
     Returns:
-        `Shrunk(model, report)`: a new model with the same inputs, outputs and names of layers, not
-        compiled, and a `ShrinkReport`, whose `str()` is a table.
+        `Shrunk(model, report)`: a new model, not compiled, with the same inputs, outputs and layer
+        names, and a `ShrinkReport`, whose `str()` is a table.
 
     Raises:
-        TypeError: no Keras model, or a subclassed one.
-        ValueError: not built, still wrapped, or a layer that cannot be made from its config.
-        RuntimeError: the outputs differ by more than the tolerance.
+        TypeError: `model` is no Keras model, or a subclassed one.
+        ValueError: `model` is not built or has pruning wrappers, or a layer cannot be made from its
+            config.
+        RuntimeError: The outputs differ by more than the tolerance.
 
     >>> import keras, tfshed
     >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(6), keras.layers.Dense(2)])
@@ -77,7 +80,7 @@ def shrink(model: Any, *, verify: bool = True, tolerance: float | None = None) -
     """
     functional = _functional(model)
     if tolerance is not None and not tolerance >= 0:
-        raise ValueError(f"tolerance: expected a number >= 0 or None, received {tolerance!r}")
+        raise ValueError(f"tolerance: expected a number >= 0 or None, received {tolerance!r}.")
     traced = trace(functional, RULES)
     found = solve(traced)
     new = rebuild(model, traced, found)
@@ -100,8 +103,8 @@ def _functional(model: Any) -> Any:
     if not isinstance(model, keras.Model) or not can_clone(model):
         raise TypeError(
             "shrink: expected a Sequential or functional Keras model, received "
-            f"{type(model).__name__}. A subclass may compute anything in its call: shrink the "
-            "models it is made of."
+            f"{type(model).__name__}. What a subclass computes in its call is unknown: shrink the "
+            "functional models that it consists of."
         )
     functional = graph_of(model)
     if functional is None:
@@ -114,10 +117,10 @@ def _functional(model: Any) -> Any:
 
 
 def _verify(model: Any, new: Any, specs: Any, tolerance: float | None) -> float:
-    """The largest difference of the outputs, relative to the largest output.
+    """Returns the largest difference of the outputs, relative to the largest output.
 
     Raises:
-        RuntimeError: it exceeds the tolerance.
+        RuntimeError: It exceeds the tolerance.
     """
     if tolerance is None:
         types = {layer.compute_dtype for layer in layers_in(model)}
@@ -133,15 +136,15 @@ def _verify(model: Any, new: Any, specs: Any, tolerance: float | None) -> float:
             raise RuntimeError(
                 f"shrink: expected outputs of the smaller model within {tolerance:g} of those of "
                 f"{model.name!r}, relative to the largest, received {apart / (scale or 1.0):.2g}. "
-                "The model is as it was. Random numbers in the forward pass or a net that "
-                "amplifies rounding would do this: pass tolerance or verify=False, and compare "
+                "The model was not changed. This happens if the forward pass draws random numbers "
+                "or amplifies rounding errors: pass tolerance or verify=False, and compare "
                 "accuracies."
             )
     return worst
 
 
 def _example(tensor: Any) -> Any:
-    """Standard normal numbers, or 0 and 1 for integers, valid in every embedding."""
+    """A random input: standard normal floats, or integers 0 and 1, valid in most embeddings."""
     random = np.random.default_rng(0)
     sizes = [BATCH] + [OPEN_DIMENSION] * (len(tensor.shape) - 1)
     shape = [o if s is None else s for s, o in zip(tensor.shape, sizes)]
@@ -151,7 +154,8 @@ def _example(tensor: Any) -> Any:
 
 
 def _outputs(model: Any, inputs: Any) -> list[np.ndarray]:
-    # A layer may write its state in inference too (a stateful RNN): the user's stays as it was.
+    # Some layers, such as a stateful RNN, write to their variables in inference too. The user's
+    # model must not change.
     state = [(v, keras.ops.convert_to_numpy(v)) for v in model.non_trainable_variables]
     try:
         outputs = keras.tree.flatten(model(inputs, training=False))

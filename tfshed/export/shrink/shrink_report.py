@@ -1,4 +1,4 @@
-"""What `tfshed.export.shrink` says about what it did."""
+"""The report of `tfshed.export.shrink`: what was removed, and what was not and why."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tfshed.observe.text_table import text_table
 
 @dataclasses.dataclass(frozen=True)
 class LayerRow:
-    """One layer with weights.
+    """One layer with weights, before and after shrinking.
 
     Attributes:
-        name, layer: of the layer, and its class.
-        filters: (before, after), output channels; None: its channels are not known.
-        parameters: (before, after).
-        flops: (before, after), 2 x multiplications of its kernels on one example, over all its
-            uses; None: it is no dense or convolutional layer, or its sizes are open.
+        name, layer: The name of the layer, and its class.
+        filters: The number of output channels as (before, after). None if they are not known.
+        parameters: The number of parameters as (before, after).
+        flops: 2 x multiplications of its kernels on one example, over all of its uses, as (before,
+            after). None if it is no dense or convolutional layer, or has open sizes.
     """
 
     name: str
@@ -35,14 +35,15 @@ class LayerRow:
 
 
 @dataclasses.dataclass(frozen=True)
-class Left:
-    """What could not be removed.
+class NotRemoved:
+    """Filters, or a whole layer, that could not be removed or shrunk.
 
     Attributes:
-        name: the layer's.
-        filters: how many dead filters it still has for this reason; 0: the layer was left as a
-            whole, because its use of channels is not known.
-        reason: why.
+        name: The name of the layer.
+        filters: The number of dead filters, whose output is constant, that were kept for this
+            reason. 0 if the layer was not changed at all, because its use of channels is not
+            known.
+        reason: Why they were kept.
     """
 
     name: str
@@ -52,27 +53,28 @@ class Left:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class ShrinkReport:
-    """What `shrink` did; `str()` is the table.
+    """What `shrink` removed. `str()` gives a table.
 
     Attributes:
-        name: the model's.
-        rows: list of `LayerRow`, in the order of the layers.
-        left: list of `Left`.
-        parameters: (before, after), of the whole model.
-        flops: (before, after), over dense and convolutional layers; None: sizes are open.
-        difference: the largest difference of the outputs on random inputs, relative to the largest
-            output; None: not verified.
+        name: The name of the model.
+        rows: A list with a `LayerRow` for each layer with weights, in the order of the layers.
+        left: A list with a `NotRemoved` for whatever had to be kept.
+        parameters: The number of parameters of the whole model as (before, after).
+        flops: 2 x multiplications on one example, over dense and convolutional layers, as (before,
+            after). None if sizes are open.
+        difference: The largest difference of the outputs on random inputs, relative to the largest
+            output. None if not verified.
     """
 
     name: str
     rows: list[LayerRow]
-    left: list[Left]
+    left: list[NotRemoved]
     parameters: tuple[int, int]
     flops: tuple[int, int] | None
     difference: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON values."""
+        """Returns all attributes as values that JSON can hold."""
         found = dataclasses.asdict(self)
         for row in (found, *found["rows"]):
             row.update({k: list(v) for k, v in row.items() if isinstance(v, tuple)})
@@ -92,7 +94,7 @@ class ShrinkReport:
         table = text_table(head, cells, right=(2, 3, 4), footer=total)
         lines = [f"Shrinking of {self.name}", *table]
         if self.left:
-            lines += ["", "left:"]
+            lines += ["", "not removed:"]
         for left in self.left:
             count = f"{left.filters} dead filter{'s' if left.filters > 1 else ''}"
             lines.append(f"  {left.name}: {count + ': ' if left.filters else ''}{left.reason}")
@@ -109,14 +111,22 @@ def _change(counts: tuple[int, int] | None) -> str:
 
 
 def _is_layer(operation: Any) -> bool:
-    """Whether it has a place in the report: no plain operation, no input."""
+    """Whether the report may list it: plain operations and inputs have no weights."""
     return isinstance(operation, layers.Layer) and not isinstance(operation, layers.InputLayer)
 
 
 def report(
     model: Any, new: Any, functional: Any, trace: Trace, found: Solution, difference: float | None
 ) -> ShrinkReport:
-    """Puts together what is known after shrinking."""
+    """Makes the report after shrinking.
+
+    Args:
+        model, new: The model and the smaller one.
+        functional: The graph of the model.
+        trace: What was found out about its channels.
+        found: Which channels were removed.
+        difference: The measured difference of the outputs, or None.
+    """
     after = {layer.name: layer for layer in new.layers}
     nodes: dict[int, list[Any]] = {}
     for node in nodes_of(functional):
@@ -161,22 +171,22 @@ def _row(layer: Any, new: Any, nodes: list[Any], trace: Trace, found: Solution) 
     )
 
 
-def _left(trace: Trace, found: Solution) -> list[Left]:
+def _left(trace: Trace, found: Solution) -> list[NotRemoved]:
     reasons = _reasons(trace, found)
     counts: dict[tuple[str, str], set[int]] = {}
     for layer, ids in trace.dead:
         for i in ids[found.keep(ids)]:
             key = (layer.name, reasons[int(found.labels[i])])
             counts.setdefault(key, set()).add(int(i))
-    left = [Left(name, len(ids), reason) for (name, reason), ids in counts.items()]
+    left = [NotRemoved(name, len(ids), reason) for (name, reason), ids in counts.items()]
     for layer, why in trace.opaque.values():
         if _is_layer(layer) and layer.count_params():
-            left.append(Left(layer.name, 0, f"{type(layer).__name__}: {why}"))
+            left.append(NotRemoved(layer.name, 0, f"{type(layer).__name__}: {why}"))
     return left
 
 
 def _reasons(trace: Trace, found: Solution) -> dict[int, str]:
-    """Why each group of channels that stays does."""
+    """The reason for each group of channels that was kept."""
     reasons = dict(found.kept_for)
     for ids, reason in trace.blocks:
         for label in np.unique(found.labels[ids]):
@@ -189,7 +199,7 @@ def _reasons(trace: Trace, found: Solution) -> dict[int, str]:
         used = c.uses[:, found.keep(c.outputs)].any(axis=1)
         for i in np.flatnonzero(used & ~c.foldable):
             label = int(found.labels[c.inputs[i]])
-            here = f"a constant other than 0 at the padding of {c.layer.name}"
-            live = f"tied to a channel that {c.layer.name} uses"
-            reasons.setdefault(label, lost.get(label, live) if np.isnan(c.const[i]) else here)
+            padded = f"it is a constant other than 0 at the padding of {c.layer.name}"
+            tied = f"it can only be removed with a channel that {c.layer.name} uses"
+            reasons.setdefault(label, lost.get(label, tied) if np.isnan(c.const[i]) else padded)
     return reasons

@@ -1,9 +1,10 @@
-"""Which channels go: the largest set whose removal changes no output.
+"""Decides which channels are removed: the largest set whose removal changes no output.
 
-A channel may go if every layer that mixes it has no weight for it, or can make up for it: by its
-bias (the channel is constant), or, where a constant meets zero padding, by the row of another
-constant channel that stays, its host. A convolution is linear, so the constants a and b in two
-channels do the same as b alone under the kernel k_b + a / b * k_a, borders included.
+A channel can be removed if every dense or convolutional layer that reads it has no weight for it,
+or can compensate for it. A constant channel is compensated by the bias. If the constant meets zero
+padding, it is compensated by another constant channel that is kept, its host: a convolution is
+linear, so the constants a and b in two channels give the same output as b alone with the kernel
+k_b + a / b * k_a, at the borders too.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ class Solution:
     """Which channels are removed.
 
     Attributes:
-        labels: int (ids,), the group of channels an id belongs to: they go or stay together.
-        removed: bool (groups,).
-        host: int (groups,), the group whose row makes up for a removed one; -1: none.
-        kept_for: for each group that could be removed but has to stay, the reason.
+        labels: int (ids,), the group that each channel id belongs to. The channels of a group are
+            removed together or not at all.
+        removed: bool (groups,), whether a group is removed.
+        host: int (groups,), the group that compensates for a removed one at padded borders; -1 if
+            there is none.
+        kept_for: For groups that could be removed but are needed, the reason.
     """
 
     labels: np.ndarray
@@ -33,12 +36,12 @@ class Solution:
     kept_for: dict[int, str]
 
     def keep(self, ids: np.ndarray) -> np.ndarray:
-        """Bool, which of these channels stay."""
+        """Bool, which of these channels are kept."""
         return ~self.removed[self.labels[ids]]
 
 
 def solve(trace: Trace) -> Solution:
-    """Removes channels until no other can be removed. No tensor loses its last channel."""
+    """Removes channels until no more can be removed. Every tensor keeps at least one channel."""
     removal = _Removal(trace)
     while removal.remove_unneeded() or removal.remove_hosted():
         pass
@@ -77,12 +80,12 @@ class _Removal:
         self.tensors = list(arrays.values())
 
     def _used(self, i: int) -> np.ndarray:
-        """Bool (inputs,): channels with a weight in an output that stays."""
+        """Bool (inputs,): channels that have a weight for an output that is kept."""
         uses = self.consumers[i].uses[:, ~self.removed[self.outputs[i]]]
         return np.asarray(uses.any(axis=1))
 
     def remove_unneeded(self) -> bool:
-        """Removes channels that nothing uses or a bias makes up for; False if there are none."""
+        """Removes channels that nothing uses or a bias can replace; False if there are none."""
         needed = self.blocked | self.removed
         for i, consumer in enumerate(self.consumers):
             hosted = self.host[self.inputs[i]] >= 0
@@ -90,7 +93,12 @@ class _Removal:
         return self._remove(~needed)
 
     def remove_hosted(self) -> bool:
-        """Removes the constant channels that only padding keeps, all but one of each kind."""
+        """Removes constant channels that could not be removed because of padding only.
+
+        Of those that the same layers read, one is kept as the host. Returns False if there are
+        none.
+        """
+        # For each group, the layers that read it and cannot add it to their bias.
         meets: dict[int, list[int]] = {}
         for i, consumer in enumerate(self.consumers):
             stuck = self._used(i) & ~consumer.foldable & (self.host[self.inputs[i]] < 0)
@@ -105,7 +113,7 @@ class _Removal:
         new = np.zeros_like(self.removed)
         for found, group in alike.items():
             hosts = [label for label in group if label in self.host]
-            # The largest, so that no row is blown up.
+            # The host is the largest constant, so that dividing by it makes no large weights.
             host = max(hosts or group, key=lambda h: min(abs(self._constant(i, h)) for i in found))
             going = [label for label in group if label != host and label not in hosts]
             if going:
@@ -114,8 +122,9 @@ class _Removal:
         return self._remove(new)
 
     def _entrust(self, going: list[int], host: int, where: tuple[int, ...]) -> None:
+        """Makes `host` the host of the groups `going`, in the layers `where`."""
         names = ", ".join(self.consumers[i].layer.name for i in where)
-        self.kept_for[host] = f"carries the constants of others to the borders of {names}"
+        self.kept_for[host] = f"it stands for other constant channels at the borders of {names}"
         self.blocked[host] = True
         self.host[going] = host
         for i in where:
@@ -123,7 +132,7 @@ class _Removal:
             uses[row == host] |= uses[np.isin(row, going)].any(axis=0)
 
     def _constant(self, i: int, label: int) -> float:
-        """The constant that a consumer could have carried by another channel; 0: none."""
+        """The constant of a group in a consumer, if a host could replace it; otherwise 0."""
         consumer: Consumer = self.consumers[i]
         values = consumer.const[self.inputs[i] == label]
         if len(values) != 1 or np.isnan(values[0]) or consumer.input_axis is None:
@@ -131,11 +140,12 @@ class _Removal:
         return float(values[0])
 
     def _remove(self, new: np.ndarray) -> bool:
+        """Removes groups, except for the last of a tensor; False if none is left to remove."""
         for tensor in self.tensors:
             if (self.removed | new)[tensor].all():
                 last = int(tensor[new[tensor]][0])
                 new[last], self.blocked[last] = False, True
                 self.host[last] = -1
-                self.kept_for[last] = "the last channel of its tensor"
+                self.kept_for[last] = "it is the last channel of its tensor"
         self.removed |= new
         return bool(new.any())

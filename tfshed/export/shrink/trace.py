@@ -1,8 +1,9 @@
-"""What is known of the channels of every tensor in a model's graph.
+"""Follows the channels of all tensors through a model's graph.
 
-A channel is an element of a tensor's last axis. It has an id: tensors that can only lose a channel
-together share ids, or their ids are tied. It may be constant: one number at every position of every
-example in inference, such as relu(beta) behind a filter of zeros.
+A channel is one index of a tensor's last axis. Every channel has an id. If a channel can only be
+removed from two tensors at once, it has the same id in both, or the two ids are tied. A channel may
+be constant, which means that it has the same value at every position of every example in inference,
+such as relu(beta) after a filter of zeros.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from keras import ops
 
 from tfshed.attach.keras3.private import is_merge, nodes_of
 
+# Stands in place of the constant of a channel that is not constant.
 VARIES = np.nan
 
 
@@ -25,8 +27,8 @@ class Channels:
     """The channels of one tensor.
 
     Attributes:
-        ids: int64 (channels,).
-        const: float64 (channels,), the value of a constant channel; NaN: it varies.
+        ids: int64 (channels,), the id of each channel.
+        const: float64 (channels,), the value of each constant channel; NaN for the others.
     """
 
     ids: np.ndarray
@@ -35,16 +37,18 @@ class Channels:
 
 @dataclasses.dataclass(eq=False)
 class Consumer:
-    """A layer that mixes the channels of its input: dense or convolutional.
+    """A dense or convolutional layer, whose outputs depend on all channels of its input.
 
     Attributes:
-        layer: the Keras layer.
-        inputs, outputs: ids, (inputs,) and (outputs,).
-        const: float64 (inputs,), constants of the input, the same in all uses of the layer.
-        kernel: (positions, inputs, outputs), of several kernels the one they come to.
-        uses: bool (inputs, outputs), whether an input channel has any weight in an output.
-        pads: whether the kernel meets zeros at borders, where a constant is none.
-        input_axis: of the kernel; None: rows of several kernels cannot be added.
+        layer: The Keras layer.
+        inputs, outputs: The ids of its input and output channels.
+        const: float64 (inputs,), the constants of the input that are equal in all uses of the
+            layer; NaN for the others.
+        kernel: (positions, inputs, outputs), the kernel, or the product of several kernels.
+        uses: bool (inputs, outputs), whether an input channel has a nonzero weight for an output.
+        pads: Whether the layer pads with zeros, so that a constant is not constant at borders.
+        input_axis: The axis of input channels in the kernel's variable. None if there are several
+            kernels, whose rows cannot be added.
     """
 
     layer: Any
@@ -58,17 +62,17 @@ class Consumer:
 
     @property
     def foldable(self) -> np.ndarray:
-        """Bool (inputs,): removing the channel can be made up for by the bias."""
+        """Bool (inputs,): whether the bias can replace the channel."""
         return foldable(self.const, self.pads)
 
     def response(self, values: np.ndarray) -> np.ndarray:
-        """What inputs of these values, the same at all positions, add to each output: float64."""
+        """What inputs that have these values at all positions add to each output, in float64."""
         some = np.flatnonzero(values)
         return np.einsum("pio,i->o", self.kernel[:, some].astype("float64"), values[some])
 
 
 def foldable(const: np.ndarray, pads: bool) -> np.ndarray:
-    """Which constants stay constants under a kernel: all, or only 0 where it meets padding."""
+    """Which constants are constant after a kernel: all of them, or with padding only 0."""
     return const == 0 if pads else ~np.isnan(const)
 
 
@@ -77,9 +81,10 @@ class Resize:
     """How a layer becomes smaller.
 
     Attributes:
-        layer: the Keras layer.
-        sizes: config entry -> ids that it counts.
-        slices: (variable, axis -> ids along it), for variables that shrink.
+        layer: The Keras layer.
+        sizes: For each entry of its config that is a number of channels, the ids of these.
+        slices: For each variable that shrinks, the variable and a dictionary from its axes to the
+            ids of the channels along them.
     """
 
     layer: Any
@@ -87,6 +92,7 @@ class Resize:
     slices: list[tuple[Any, dict[int, np.ndarray]]]
 
     def ids(self) -> list[np.ndarray]:
+        """All arrays of ids, in a fixed order."""
         found = list(self.sizes.values())
         for _, axes in self.slices:
             found += axes.values()
@@ -94,7 +100,7 @@ class Resize:
 
 
 class Trace:
-    """What the rules have found out of a graph; its methods are how a rule records something."""
+    """What is known of a graph so far. Rules record what they find by its methods."""
 
     def __init__(self) -> None:
         self.channels: dict[int, Channels] = {}
@@ -103,32 +109,33 @@ class Trace:
         self.blocks: list[tuple[np.ndarray, str]] = []
         self.consumers: dict[int, Consumer] = {}
         self.resizes: dict[int, Resize] = {}
-        # Layers left as they are, with the reason.
+        # Layers that are not changed, by id, with the reason.
         self.opaque: dict[int, tuple[Any, str]] = {}
-        # Where constants end: (ids, how).
+        # Channels that were constant before a layer but not after it: (ids, the reason).
         self.lost: list[tuple[np.ndarray, str]] = []
-        # Filters that give a constant: (layer, ids).
+        # Filters whose output is constant: (layer, ids).
         self.dead: list[tuple[Any, np.ndarray]] = []
 
     def fresh(self, n: int) -> np.ndarray:
-        """The ids of `n` channels that no tensor has had yet."""
+        """Returns new ids for `n` channels."""
         self.count += n
         return np.arange(self.count - n, self.count)
 
     def tie(self, a: np.ndarray, b: np.ndarray) -> None:
-        """Records that channels of `a` and `b` at the same place can only be removed together."""
+        """Records that channels at the same place of `a` and `b` can only be removed together."""
         if a is not b:
             self.ties.append((a, b))
 
     def block(self, ids: np.ndarray, reason: str) -> None:
-        """Records that these channels have to stay, and why."""
+        """Records that these channels must be kept, and why."""
         self.blocks.append((ids, reason))
 
     def padded(self, x: Channels, layer: Any, pads: bool = True) -> np.ndarray:
-        """The constants of `x` behind a layer that pads with zeros: only those that are 0 stay."""
-        going = x.const != 0 if pads else np.zeros(len(x.ids), bool)
-        self.lost.append((x.ids[going], f"a constant other than 0 at the padding of {layer.name}"))
-        return np.where(going, VARIES, x.const)
+        """The constants of `x` after a layer: if it pads with zeros, only 0 stays constant."""
+        ends = x.const != 0 if pads else np.zeros(len(x.ids), bool)
+        reason = f"it is a constant other than 0 at the padding of {layer.name}"
+        self.lost.append((x.ids[ends], reason))
+        return np.where(ends, VARIES, x.const)
 
     def resize(
         self,
@@ -136,14 +143,18 @@ class Trace:
         sizes: dict[str, np.ndarray],
         slices: Sequence[tuple[Any, dict[int, np.ndarray]]],
     ) -> None:
-        """Notes how a layer shrinks; a layer used again must shrink in the same way."""
+        """Records how a layer shrinks. If it is used twice, it must shrink in the same way."""
         new = Resize(layer, sizes, [s for s in slices if s[0] is not None])
         old = self.resizes.setdefault(id(layer), new)
         for a, b in zip(old.ids(), new.ids()):
             self.tie(a, b)
 
     def leave(self, node: Any, inputs: Sequence[Channels], why: str) -> list[Channels]:
-        """Leaves a layer as it is: its inputs have to stay, and so do its outputs, new channels."""
+        """Records that a layer is not changed: all of its inputs and outputs are kept.
+
+        Returns:
+            The new channels of its outputs.
+        """
         layer = node.operation
         self.opaque.setdefault(id(layer), (layer, why))
         reason = f"feeds {layer.name} ({type(layer).__name__}: {why})"
@@ -161,24 +172,24 @@ class Trace:
 
 
 def width(tensor: Any) -> int:
-    """Number of channels of a tensor; 0 where there is no such axis or its size is open."""
+    """The number of channels of a tensor; 0 if it has no such axis, or one of open size."""
     return (tensor.shape[-1] or 0) if len(tensor.shape) > 1 else 0
 
 
 def on_last_axis(values: np.ndarray, rank: int, dtype: str) -> Any:
-    """A tensor of one position with these values on its last axis; 0 for unknown ones."""
+    """A tensor with one position that has these values on its last axis, 0 in place of NaN."""
     known = np.nan_to_num(values, nan=0.0).reshape((1,) * (rank - 1) + (-1,))
     return ops.cast(ops.convert_to_tensor(known.astype("float32")), dtype)
 
 
 def values_of(tensor: Any) -> np.ndarray:
-    """The values on the last axis of a tensor of one position; NaN for any that is not finite."""
+    """The values on the last axis of a tensor with one position; NaN if not finite."""
     found = np.asarray(ops.convert_to_numpy(ops.cast(tensor, "float32")), "float64").reshape(-1)
     return np.where(np.isfinite(found), found, VARIES)
 
 
 def apply(node: Any, inputs: Sequence[Channels], known: np.ndarray) -> np.ndarray:
-    """The constants behind an elementwise layer: those it computes itself, where `known`."""
+    """The constants after an elementwise layer, which is called to compute them where `known`."""
     tensors = node.arguments.keras_tensors
     fed = {id(t): on_last_axis(x.const, len(t.shape), t.dtype) for t, x in zip(tensors, inputs)}
     args, kwargs = node.arguments.fill_in(fed)
@@ -189,9 +200,13 @@ Rule = Callable[[Trace, Any, Sequence[Channels]], "Channels | str"]
 
 
 def trace(functional: Any, rules: dict[type, Rule]) -> Trace:
-    """Walks a functional model from its inputs to its outputs.
+    """Walks through a functional model from its inputs to its outputs.
 
-    A rule gives the output's channels, or says why the layer must be left as it is.
+    Args:
+        functional: The model.
+        rules: For each class of layers, a function of the trace, a node of the graph and the
+            channels of its inputs. It returns the channels of the output, or the reason why the
+            layer cannot be changed.
     """
     found = Trace()
     for node in nodes_of(functional):
@@ -214,6 +229,7 @@ def trace(functional: Any, rules: dict[type, Rule]) -> Trace:
 
 
 def _unfit(found: Trace, node: Any, rules: dict[type, Rule]) -> str | None:
+    """Why no rule can be applied to a node; None if one can."""
     layer = node.operation
     if id(layer) in found.opaque:
         return found.opaque[id(layer)][1]

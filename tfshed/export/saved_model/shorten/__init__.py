@@ -1,1 +1,1 @@
-"""Rewrites a saved_model.pb so that it is shorter and computes the same bits."""
+"""Rewrites a saved_model.pb so that it is shorter and computes bit-identical outputs."""

@@ -1,4 +1,4 @@
-"""What can be shorter within one function: equal constants, names, shapes that are inferred."""
+"""Shortens one function of a graph: equal constants, long names, shapes that can be inferred."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ DT_RESOURCE = 20
 
 
 def merge_constants(function: Any) -> dict[str, str]:
-    """Leaves one of equal constants: Keras' layers make their own for each axis and each size.
+    """Keeps one of several equal constants: Keras' layers make one for each axis and each size.
 
     Returns:
-        The constants that went, each with the one that stands for it.
+        A dictionary from the name of each removed constant to that of the one that replaces it.
     """
     first: dict[bytes, str] = {}
     instead: dict[str, str] = {}
@@ -32,15 +32,15 @@ def merge_constants(function: Any) -> dict[str, str]:
 
 
 def drop_notes(function: Any) -> None:
-    """Drops what says where a node was made, and the shapes that are inferred when it is loaded."""
+    """Removes notes on where nodes were created, and shapes that are inferred during loading."""
     for node in function.node_def:
         node.ClearField("experimental_debug_info")
-        # A call's shapes are not inferred from what is called.
+        # For calls of functions TensorFlow does not infer the shapes.
         calls = any(attr.HasField("func") or attr.list.func for attr in node.attr.values())
         if "_output_shapes" in node.attr and not calls:
             del node.attr["_output_shapes"]
     for place in function.arg_attr.values():
-        # A captured tensor's address, or the like.
+        # TensorFlow writes the address of a captured tensor here, which differs in every process.
         if "_user_specified_name" in place.attr and place.attr["_user_specified_name"].s.isdigit():
             del place.attr["_user_specified_name"]
 
@@ -48,16 +48,21 @@ def drop_notes(function: Any) -> None:
 def shorten_names(function: Any, public: bool) -> dict[str, str]:
     """Gives the nodes and arguments of a function short names.
 
-    Nobody looks these names up, and they are most of a function's bytes. Of a public function the
-    arguments keep theirs, other than the variables among them.
+    Nothing looks these names up, and they are most of a function's bytes. The arguments of a public
+    function keep their names, except for the variables among them.
 
-    TensorFlow's optimizer orders the terms of long sums by name, and another order rounds
-    differently. It makes up names too, such as "net/dense/ArithmeticOptimizer/AddOpsRewrite_add" in
-    the scope of "net/dense/add". So scopes stay scopes, and within each the new names sort as the
-    old ones: the first letter of the old one, and its place.
+    The new names must sort like the old ones: TensorFlow's optimizer orders the terms of long sums
+    by name, and another order rounds differently. It also invents names, such as
+    "net/dense/ArithmeticOptimizer/AddOpsRewrite_add" in the scope of "net/dense/add". The scopes
+    are therefore preserved, and within each scope a new name is the first letter of the old name
+    and its rank.
+
+    Args:
+        function: A `FunctionDef`, which is changed.
+        public: Whether the function can be called from outside of the graph.
 
     Returns:
-        The new name of each node and argument that got one.
+        A dictionary from old to new names.
     """
     arguments = function.signature.input_arg
     fixed = {arg.name for arg in arguments if public and arg.type != DT_RESOURCE}
@@ -82,7 +87,7 @@ def shorten_names(function: Any, public: bool) -> dict[str, str]:
 
 
 def _short_parts(paths: list[tuple[str, ...]], taken: set[str]) -> dict[tuple[str, ...], str]:
-    """For each scope and each name in it, by its path, a short name that sorts as the old one.
+    """For each scope and each name in it, by its path, a short name that sorts like the old one.
 
     >>> paths = [("net", "mul"), ("net", "add"), ("x",)]
     >>> sorted(_short_parts(paths, taken={"n0"}).items())
@@ -105,7 +110,7 @@ def _short_parts(paths: list[tuple[str, ...]], taken: set[str]) -> dict[tuple[st
 
 
 def _rename(function: Any, names: dict[str, str]) -> None:
-    """Puts other names wherever the function refers to its nodes and arguments."""
+    """Replaces names wherever the function refers to its nodes and arguments."""
 
     def new(tensor: str) -> str:
         control, name = ("^", tensor[1:]) if tensor.startswith("^") else ("", tensor)

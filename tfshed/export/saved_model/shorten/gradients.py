@@ -1,9 +1,9 @@
-"""Custom gradients in a saved graph: which functions they are, and which of them are in use.
+"""Custom gradients in a saved graph: finds, merges, renames and removes them.
 
-A node with a gradient of its own says so by its attribute `_gradient_op_type`, a name such as
-"CustomGradient-258". The library's `registered_gradients` say which function is meant by the name.
-What the gradient needs of the forward pass are tensors of a function's graph; in the object graph
-each is a node of the kind `captured_tensor`, which names the function and the tensor.
+A node with a custom gradient has the attribute `_gradient_op_type`, a name such as
+"CustomGradient-258". The library's `registered_gradients` map this name to a function. The gradient
+function reads tensors of the forward pass. In the object graph, each such tensor is a node of the
+kind `captured_tensor`, which names the function and the tensor.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import Any
 from tfshed.export.saved_model.shorten.messages import keep_only, nodes_of, rename_functions
 
 ATTRIBUTE = "_gradient_op_type"
-# Not TensorFlow's own names, "CustomGradient-" and a number: a process that opens the graph without
-# restoring gradients would find one of its own under such a name, and compute with it.
+# New names must not look like TensorFlow's own, "CustomGradient-" and a number. A process that
+# opens the graph without restoring its gradients may have a gradient of its own under such a name,
+# and would silently compute with that one.
 NAME = "CustomGradient-tfshed-{}"
 
 
 def captured_tensors(objects: Any) -> dict[str, list[Any]]:
-    """The messages that name a function's tensor, by the function."""
+    """The messages of the object graph that name tensors of functions, by the function's name."""
     found: dict[str, list[Any]] = {}
     for thing in objects.nodes:
         if thing.HasField("captured_tensor"):
@@ -29,11 +30,11 @@ def captured_tensors(objects: Any) -> dict[str, list[Any]]:
 
 
 def merge_forward_passes(meta: Any) -> None:
-    """Leaves one of the functions that are the same but for the names of equal gradients.
+    """Merges functions that are equal apart from the names of their gradients, which are equal too.
 
-    TensorFlow writes the forward pass of a model twice, each time with gradients of its own, which
-    read the tensors of their own forward pass. Of the second nothing else needs to stay: what its
-    gradients read is in the first one under the same names.
+    TensorFlow writes the forward pass of a model twice, each time with its own gradients, which
+    read the tensors of their own forward pass. The second forward pass is not needed, as the
+    tensors that its gradients read are in the first one under the same names.
     """
     library, objects = meta.graph_def.library, meta.object_graph_def
     functions = {f.signature.name: f for f in library.function}
@@ -43,7 +44,7 @@ def merge_forward_passes(meta: Any) -> None:
     captured = captured_tensors(objects)
 
     def described(gradient: bytes) -> bytes:
-        """A gradient's function, and what it reads, without the names that make it unique."""
+        """The body of a gradient's function and the tensors it reads, without unique names."""
         name = gradients.get(gradient)
         if name is None or name not in objects.concrete_functions:
             return gradient
@@ -73,9 +74,9 @@ def merge_forward_passes(meta: Any) -> None:
 
 
 def drop_unused_gradients(meta: Any) -> None:
-    """Drops the registered gradients that no node asks for, with their functions."""
+    """Removes the registered gradients that no node uses, and their functions."""
     library, objects = meta.graph_def.library, meta.object_graph_def
-    while True:  # gradients may have gradients
+    while True:  # the functions of gradients may have custom gradients themselves
         used = {n.attr[ATTRIBUTE].s for n in nodes_of(meta.graph_def) if ATTRIBUTE in n.attr}
         registered = list(library.registered_gradients)
         kept = [g for g in registered if g.registered_op_type.encode() in used]
@@ -89,7 +90,7 @@ def drop_unused_gradients(meta: Any) -> None:
 
 
 def number_gradients(meta: Any) -> None:
-    """Numbers the names of gradients in the order of their functions."""
+    """Renames gradients by number, in the order of their functions."""
     library = meta.graph_def.library
     place = {f.signature.name: i for i, f in enumerate(library.function)}
     registered = sorted(library.registered_gradients, key=lambda g: place[g.gradient_func])
@@ -104,7 +105,7 @@ def number_gradients(meta: Any) -> None:
 
 
 def rename_captured(captured: list[Any], names: dict[str, str]) -> None:
-    """Follows new names of a function's nodes in the tensors that gradients read of it."""
+    """Updates the tensors that gradients read of a function after its nodes were renamed."""
     for tensor in captured:
         node, colon, output = tensor.name.partition(":")
         tensor.name = names.get(node, node) + colon + output

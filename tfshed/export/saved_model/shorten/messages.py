@@ -7,7 +7,7 @@ from typing import Any
 
 
 def keep_only(repeated: Any, kept: list[Any]) -> None:
-    """Leaves only these messages in a repeated field, in this order."""
+    """Reduces a repeated field to these messages, in this order."""
     copies = [type(message).FromString(message.SerializeToString()) for message in kept]
     del repeated[:]
     repeated.extend(copies)
@@ -19,10 +19,10 @@ def node_of(tensor: str) -> str:
 
 
 def rename_functions(meta: Any, new: Callable[[str], str]) -> None:
-    """Gives functions other names, everywhere in a `MetaGraphDef` that names them.
+    """Renames functions in all places of a `MetaGraphDef` that name them.
 
-    These places are: the library with its two kinds of gradients, calls in nodes and attributes,
-    and in the object graph the functions of objects and the tensors that gradients capture.
+    These places are the library with its two kinds of gradients, calls in nodes and attributes,
+    and, in the object graph, the functions of objects and the tensors that gradients capture.
     """
     graph, objects = meta.graph_def, meta.object_graph_def
     concrete = objects.concrete_functions
@@ -40,7 +40,7 @@ def rename_functions(meta: Any, new: Callable[[str], str]) -> None:
             listed.name = new(listed.name)
     for node in nodes_of(graph):
         node.op = new(node.op)
-    # In two steps: a new name may be another function's old one.
+    # All are saved before the first is written, as a new name may be another function's old one.
     saved = {name: type(f).FromString(f.SerializeToString()) for name, f in concrete.items()}
     concrete.clear()
     for name, function in saved.items():
@@ -58,7 +58,7 @@ def rename_functions(meta: Any, new: Callable[[str], str]) -> None:
 
 
 def nodes_of(graph: Any) -> Iterator[Any]:
-    """All nodes of a graph, those within its functions too."""
+    """All nodes of a graph, including those within its functions."""
     yield from graph.node
     for function in graph.library.function:
         yield from function.node_def

@@ -1,9 +1,9 @@
-"""Takes out of a saved_model.pb what is there twice or is never reached, and numbers its names.
+"""Removes duplicates and unreachable parts from a saved_model.pb, and renumbers its functions.
 
-TensorFlow writes the forward pass once for callers and once more for the signature's own call,
-and names functions by a counter that runs through the process. Here equal functions become one,
-functions that only call another go, nodes that nothing leads to go too, and the same model gives
-the same bytes whenever it is written.
+TensorFlow writes the forward pass twice, once for callers and once for the signature, and names
+functions by a counter of the whole process. Here equal functions are merged, functions that only
+call another one are removed, and so are nodes that nothing uses. Functions are numbered by their
+place, so that the same model gives the same bytes whenever it is written.
 """
 
 from __future__ import annotations
@@ -27,20 +27,22 @@ from tfshed.export.saved_model.shorten.gradients import (
 )
 from tfshed.export.saved_model.shorten.messages import keep_only, node_of, rename_functions
 
-# What is done to functions' bodies, where TensorFlow's optimizer looks at the result when it runs.
+# The passes over the bodies of functions. TensorFlow's optimizer sees their result when it runs the
+# graph, so they might change how it rounds; `checked.write_packed` tests that they do not.
 BODY_PASSES = ("merge_constants", "drop_notes", "shorten_names")
 
 
 def shorten_graph(
     folder: Path, hidden: tuple[str, ...] = (), body_passes: Sequence[str] = BODY_PASSES
 ) -> None:
-    """Rewrites `folder/saved_model.pb`, and the fingerprint that goes with it.
+    """Shortens `folder/saved_model.pb`, and rewrites its fingerprint.
 
     Args:
-        folder: A SavedModel.
-        hidden: Attributes of the saved object that the loaded one is not to have. What they name
-            is loaded and initialised, but is not saved again with the loaded object.
-        body_passes: Which of `BODY_PASSES` are done; by default all.
+        folder: The folder of a SavedModel.
+        hidden: Attributes of the saved object that the loaded object will not have. The objects
+            they name are still loaded and initialised, but they are not saved again with the
+            loaded object. Default: none.
+        body_passes: The passes over the bodies of functions; default all of `BODY_PASSES`.
     """
     from tensorflow.core.protobuf import saved_model_pb2
     from tensorflow.python.saved_model import fingerprinting_utils
@@ -50,7 +52,8 @@ def shorten_graph(
     for meta in saved.meta_graphs:
         _order(meta.graph_def.library)
         _shortcut(meta)
-        while _merge_equal(meta):  # what calls equal functions is equal only then
+        # Functions that call equal functions become equal only after those have been merged.
+        while _merge_equal(meta):
             pass
         merge_forward_passes(meta)
         drop_unused_gradients(meta)
@@ -78,10 +81,10 @@ def _shorten_bodies(meta: Any, body_passes: Sequence[str]) -> None:
             rename_captured(mine, shorten_names(function, public))
 
 
-def _known(meta: Any) -> set[str]:
-    """The functions that something else than a call names, and that have to stay for it.
+def _needed_by_name(meta: Any) -> set[str]:
+    """The functions that are needed for other reasons than being called.
 
-    Loaded objects have them, they are the gradient of something, or a gradient reads their tensors.
+    They belong to loaded objects, they are gradients, or a gradient reads their tensors.
     """
     library, objects = meta.graph_def.library, meta.object_graph_def
     gradients = {gradient.function_name for gradient in library.gradient}
@@ -90,13 +93,14 @@ def _known(meta: Any) -> set[str]:
 
 
 def _merge_equal(meta: Any) -> bool:
-    """Drops functions that differ from another in nothing but their names.
+    """Merges functions that differ in nothing but their names; False if there are none.
 
-    Not those that loaded objects have: they may be bound to other variables.
+    The functions of loaded objects are kept, as they may be bound to different variables.
     """
     library = meta.graph_def.library
-    known = _known(meta)
-    functions = sorted(library.function, key=lambda f: f.signature.name not in known)  # these first
+    known = _needed_by_name(meta)
+    # These come first, so that they are the ones that others are replaced by.
+    functions = sorted(library.function, key=lambda f: f.signature.name not in known)
     first: dict[bytes, str] = {}
     renamed: dict[str, str] = {}
     for function in functions:
@@ -113,9 +117,12 @@ def _merge_equal(meta: Any) -> bool:
 
 
 def _shortcut(meta: Any) -> None:
-    """Drops functions that only call another one with what they get and return what it does."""
+    """Removes functions that only pass their arguments to another function and return its result.
+
+    Their callers call the other function directly.
+    """
     library = meta.graph_def.library
-    known = _known(meta)
+    known = _needed_by_name(meta)
     callee = {f.signature.name: _only_calls(f) for f in library.function}
     instead = {name: target for name, target in callee.items() if target and name not in known}
 
@@ -129,9 +136,9 @@ def _shortcut(meta: Any) -> None:
 
 
 def _only_calls(function: Any) -> str | None:
-    """The function that this one hands its arguments and results through to, if it does only so."""
+    """The name of the function that this one forwards to, or None if it does anything else."""
     if set(function.attr) - {"_construction_context", "_input_shapes"}:
-        return None  # it says how it is to be compiled, or what it stands for
+        return None  # other attributes change how a function is compiled or replaced
     others = {n.name: n for n in function.node_def if n.op in ("Identity", "NoOp")}
     calls = [n for n in function.node_def if n.name not in others]
     if len(calls) != 1 or not calls[0].op.endswith("PartitionedCall"):
@@ -150,9 +157,9 @@ def _only_calls(function: Any) -> str | None:
 
 
 def _drop_unreached(meta: Any) -> None:
-    """Drops nodes outside functions that no signature, initialiser or saver leads to.
+    """Removes the nodes outside of functions that no signature, initialiser or saver depends on.
 
-    Those that read a variable stay.
+    Nodes that read a variable are kept.
     """
     graph = meta.graph_def
     ends = [
@@ -173,25 +180,25 @@ def _drop_unreached(meta: Any) -> None:
         if name not in reached:
             reached.add(name)
             todo += [node_of(i) for i in inputs.get(name, [])]
-    # Tools of TensorFlow 1 that turn variables into constants look these up by their names.
+    # Tools of TensorFlow 1 that turn variables into constants look these nodes up by name.
     reads = [n for n in graph.node if n.op == "ReadVariableOp" and node_of(n.input[0]) in reached]
     reached |= {node.name for node in reads}
     keep_only(graph.node, [node for node in graph.node if node.name in reached])
 
 
 def _order(library: Any) -> None:
-    """Puts functions in the order in which they were made: their order in the file is a hash's."""
+    """Sorts functions by their time of creation; in the file they are in the order of a hash."""
 
-    def made(function: Any) -> tuple[int, str]:
+    def creation(function: Any) -> tuple[int, str]:
         name = function.signature.name
         number = re.search(r"_([0-9]+)$", name)
         return int(number.group(1)) if number else -1, name
 
-    keep_only(library.function, sorted(library.function, key=made))
+    keep_only(library.function, sorted(library.function, key=creation))
 
 
 def _number(meta: Any) -> None:
-    """Numbers the functions in their own order, where TensorFlow's counter was."""
+    """Replaces the number in a function's name, from TensorFlow's counter, by its place."""
     names = {}
     for index, function in enumerate(meta.graph_def.library.function):
         old = function.signature.name
@@ -200,14 +207,16 @@ def _number(meta: Any) -> None:
 
 
 def _hide(objects: Any, hidden: tuple[str, ...]) -> None:
+    """Removes attributes from the saved object, but not the objects that they name."""
     root = objects.nodes[0]
     keep_only(root.children, [child for child in root.children if child.local_name not in hidden])
 
 
 def _call_directly(objects: Any) -> None:
-    """Has loaders call the functions of resources as they are.
+    """Makes loaders call the functions of resources directly.
 
-    As functions that choose among signatures, each would be traced once more and inlined first.
+    As a `tf.function`, which chooses among its concrete functions, each would be traced and inlined
+    once more during loading.
     """
     for resource in objects.nodes:
         if resource.HasField("resource"):
