@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import tutorial
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(p for p in [ROOT / "README.md", *(ROOT / "docs").glob("**/*.md")] if p.is_file())
@@ -27,13 +30,39 @@ def python_blocks(text: str) -> list[tuple[int, str]]:
     ]
 
 
+def check_tutorial(found: dict[str, Any]) -> None:
+    """What the page promises: nine tenths are zero, accuracy recovers, files get smaller."""
+    assert 0.89 < found["after"].total_sparsity < 0.93
+    assert found["schedule"].end_step < 0.6 * found["epochs"] * found["steps_per_epoch"]
+    assert found["accuracy_before"] > 0.9
+    # 357 images are judged: 0.02 are seven of them.
+    assert found["accuracy_after"] > found["accuracy_before"] - 0.02
+    sizes = found["sizes"]
+    assert sizes["deflated_keras"] < 0.25 * sizes["keras"]
+    assert sizes["packed_saved_model"] < 0.25 * sizes["saved_model"]
+    assert Path("report/report.html").is_file() and Path("run/keep_ratio.png").is_file()
+
+
+# What a page's names must hold after its blocks have run.
+CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {"docs/tutorial.md": check_tutorial}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    namespace: dict[str, object] = {"__name__": "__main__"}
+    namespace: dict[str, Any] = {"__name__": "__main__"}
     for line, code in python_blocks(page.read_text(encoding="utf-8")):
         # Padding makes a traceback show the line of the page.
         exec(compile("\n" * (line - 1) + code, str(page), "exec"), namespace)
+    check = CHECKS.get(str(page.relative_to(ROOT)))
+    if check is not None:
+        check(namespace)
+
+
+def test_the_notebook_is_the_tutorial() -> None:
+    page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    kept = (ROOT / "docs" / "tutorial.ipynb").read_text(encoding="utf-8")
+    assert kept == tutorial.notebook(page), "run `python scripts/tutorial.py`"
 
 
 def test_blocks_are_found_and_skipped_only_with_a_reason() -> None:
