@@ -144,7 +144,7 @@ def test_bad_arguments_are_named(options, named):
 
 def test_it_needs_blocks_of_the_size_of_its_table():
     schedule = tfshed.OneShot(0.5)
-    with pytest.raises(ValueError, match="selective weight decay looks at blocks"):
+    with pytest.raises(ValueError, match="selective weight decay counts the weights of blocks"):
         PruningConfig(schedule, weight_decay=tfshed.SelectiveWeightDecay())
     with pytest.raises(ValueError, match=r"expected L0 = 0 ... 8 for blocks of 8"):
         PruningConfig(

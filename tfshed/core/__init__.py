@@ -1,1 +1,1 @@
-"""What pruning is: schedules, criteria, granularities, selection. Arrays and numbers only."""
+"""Pruning as functions of arrays and numbers: schedules, criteria, granularities, selection."""

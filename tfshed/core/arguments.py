@@ -1,4 +1,4 @@
-"""Numbers that a caller gives: checked, with what was expected and what came."""
+"""Checks of numbers that a caller passes, with errors that say what was expected and received."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def check_number(name: str, value: Any, positive: bool = False) -> float:
-    """The finite number that `value` is, as an int or a float; ValueError otherwise."""
+    """Returns a finite number as an int or a float; raises ValueError for anything else."""
     wrong = isinstance(value, bool) or not isinstance(value, numbers.Real)
     if wrong or not math.isfinite(value) or (positive and value <= 0):
         kind = "a positive number" if positive else "a finite number"
@@ -28,8 +28,8 @@ def check_int(name: str, value: Any, least: float = -math.inf, most: float = mat
 
 
 def check_whole(name: str, value: Any, least: int) -> int:
-    """The integer that `value`, an int or an integral float, is; ValueError if below `least`."""
-    # Integral floats are taken because `np.ceil(n / batch) * epochs` is how tfmot's users count.
+    """Returns a whole number as an int; raises ValueError if it is not whole or below `least`."""
+    # Floats such as 300.0 are accepted: users of tfmot write `np.ceil(n / batch) * epochs`.
     number = check_number(name, value)
     if number != int(number) or number < least:
         raise ValueError(f"expected {name} to be an integer >= {least}, received {value!r}")

@@ -1,7 +1,7 @@
-"""What Keras' own ops leave to each backend: conditions, loops, the bits of a float.
+"""What differs between backends in spite of `keras.ops`: conditions, loops, the bits of a float.
 
-Everything above this file is written once with `keras.ops` and runs on TensorFlow (eager, graph,
-XLA), JAX and PyTorch.
+All other files are written once with `keras.ops` and run on TensorFlow (eager, graph, XLA), JAX and
+PyTorch.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from keras import ops
 
 INT32_MAX = np.iinfo(np.int32).max
 INT32_MIN = np.iinfo(np.int32).min
-# The bits of infinity: those of every number are below, those of a NaN above.
+# The bits of infinity. Those of every finite number are smaller, those of a NaN larger.
 INF_BITS = int(np.float32(np.inf).view(np.int32))
 
 
 def _concrete(x: Any) -> bool:
-    """Whether the value of `x` can be looked at now (it is not being traced)."""
+    """Whether the value of `x` can be read now, which it cannot while `x` is being traced."""
     backend = keras.backend.backend()
     if backend == "jax":
         import jax
@@ -33,10 +33,10 @@ def _concrete(x: Any) -> bool:
 
 
 def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
-    """`ops.cond`, but a plain `if` where the predicate is known.
+    """Like `ops.cond`, but uses a plain `if` when the predicate has a value.
 
-    On eager JAX `ops.cond` compiles both branches again at every call, and `torch.compile` guards
-    on the operation's generated name.
+    On eager JAX, `ops.cond` would compile both branches again at every call. With `torch.compile`,
+    the operation's generated name would be guarded on, which causes recompilation.
     """
     if _concrete(pred):
         return true_fn() if bool(pred) else false_fn()
@@ -44,7 +44,7 @@ def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> 
 
 
 def init_scope() -> Any:
-    """Out of the TensorFlow function that is being traced, if any: where variables have values."""
+    """A context outside of the TensorFlow function being traced, where variables have values."""
     if keras.backend.backend() != "tensorflow":
         return contextlib.nullcontext()
     import tensorflow as tf
@@ -55,7 +55,7 @@ def init_scope() -> Any:
 def while_loop(
     condition: Callable[..., Any], body: Callable[..., tuple[Any, ...]], state: tuple[Any, ...]
 ) -> tuple[Any, ...]:
-    """`ops.while_loop`, but a plain loop where the state is known (see `cond`)."""
+    """Like `ops.while_loop`, but uses a plain loop when the state has values (see `cond`)."""
     if all(_concrete(x) for x in state):
         while bool(condition(*state)):
             state = body(*state)
@@ -64,7 +64,7 @@ def while_loop(
 
 
 def _view(x: Any, dtype: str) -> Any:
-    """`ops.view` to a dtype of the same width; that of Keras 3.12 takes no scalars."""
+    """`ops.view` to a dtype of the same width, for scalars too, which Keras 3.12 cannot view."""
     x = ops.convert_to_tensor(x)
     if len(x.shape):
         return ops.view(x, dtype)
@@ -72,22 +72,22 @@ def _view(x: Any, dtype: str) -> Any:
 
 
 def bits(x: Any) -> Any:
-    """The bits of |x| as int32: they order like the numbers themselves, NaN above infinity.
+    """Returns the bits of |x| as int32, which order like the magnitudes, with NaN above infinity.
 
-    Comparing bits is exact where comparing floats is not: the backends flush denormal numbers to
-    zero inside a compiled step, and every comparison with NaN is false.
+    Comparing bits is exact where comparing floats is not: backends flush denormal numbers to zero
+    inside a compiled step, and every comparison with NaN is false.
     """
-    # The sign is cleared on the integer side, since `abs` of a denormal may come out as zero.
+    # The sign bit is cleared as an integer, since `ops.abs` of a denormal may return zero.
     return ops.bitwise_and(_view(ops.cast(x, "float32"), "int32"), INT32_MAX)
 
 
 def float_of(key: Any) -> Any:
-    """The float32 number whose bits are `key`: the inverse of `bits`."""
+    """Returns the float32 number whose bits are `key`: the inverse of `bits`."""
     return _view(key, "float32")
 
 
 def signed_bits(x: Any) -> Any:
-    """Int32 numbers that order like the floats themselves, of both signs, NaN above infinity.
+    """Returns int32 numbers that order like floats of both signs, with NaN above infinity.
 
     >>> x = np.array([np.nan, 2.0, -0.0, -3.0, np.inf, 0.0], "float32")
     >>> ops.convert_to_numpy(signed_bits(x)).argsort(kind="stable").tolist()
@@ -95,20 +95,20 @@ def signed_bits(x: Any) -> Any:
     """
     raw = _view(ops.cast(x, "float32"), "int32")
     size = ops.bitwise_and(raw, INT32_MAX)
-    # A NaN with a sign is a NaN like others, and -0 is 0.
+    # A NaN with a sign is ranked like any NaN, and -0.0 like 0.0.
     return ops.where(ops.logical_and(raw < 0, size <= INF_BITS), -size, size)
 
 
 def read(value: Any) -> Any:
-    """The tensor in a Keras variable, read now; a tensor as it is."""
+    """Returns the current tensor of a Keras variable; a tensor is returned unchanged."""
     return ops.convert_to_tensor(value.value if isinstance(value, keras.Variable) else value)
 
 
 def sum_over_replicas(x: Any) -> Any:
-    """A tensor summed over the replicas of the tf.distribute strategy in force, if there is one.
+    """Sums a tensor over the replicas of the current tf.distribute strategy, if there is one.
 
-    A replica sees its own share of a gradient; what every replica is to decide alike must be made
-    of the whole. The other backends give a step the whole gradient.
+    Each replica sees its own share of a gradient. All replicas must decide alike, so they must use
+    the sum. On the other backends a step always sees the whole gradient.
     """
     if keras.backend.backend() != "tensorflow":
         return x
@@ -121,7 +121,7 @@ def sum_over_replicas(x: Any) -> Any:
 
 
 def to_numpy(value: Any) -> np.ndarray:
-    """A variable or tensor as a numpy array; under a tf.distribute strategy the first replica's."""
+    """Returns a variable or tensor as a numpy array, of the first replica if it has several."""
     if isinstance(value, keras.Variable):
         value = value.value
     components = getattr(value, "values", None)
@@ -131,16 +131,16 @@ def to_numpy(value: Any) -> np.ndarray:
 
 
 def has_value(variable: Any) -> bool:
-    """Whether a variable has a value; not if TensorFlow makes it in a function being traced."""
+    """Whether a variable has a value; not while a TensorFlow function that makes it is traced."""
     if keras.backend.backend() != "tensorflow":
         return True
-    # A variable of tf_keras is TensorFlow's own.
+    # tf_keras uses TensorFlow's variables directly.
     held = variable.value if isinstance(variable, keras.Variable) else variable
     return bool(to_numpy(held.is_initialized()))
 
 
 def is_known(x: Any) -> bool:
-    """Whether the value of a tensor can be looked at now: nothing is being traced."""
+    """Whether the value of a tensor can be read now, which it cannot during tracing."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Everything that says how a set of kernels is pruned, in one frozen, serialisable object."""
+"""All settings of one way to prune kernels, in a frozen object that Keras can serialise."""
 
 from __future__ import annotations
 
@@ -21,41 +21,47 @@ INITIAL_THRESHOLD = 1e-4
 @keras.saving.register_keras_serializable(package="tfshed")
 @dataclasses.dataclass(frozen=True)
 class PruningConfig:
-    """How kernels are pruned. Equal configs are pruned together where the scope is global.
+    """The settings of one way to prune. With a global scope, equal configs are pruned together.
 
     Args:
-        schedule: callable step -> (should_prune, sparsity) with `get_config`: a
-            `tfshed.PruningSchedule` or one of tfmot's.
-        scope: "global" (one ranking over all kernels) or "layer" (every kernel to the same
-            sparsity, as tfmot). None: the schedule's `default_scope`, "layer" if it has none.
-        criterion: a registered name such as "magnitude" (default), "random", "taylor" or
+        schedule: A callable step -> (should_prune, sparsity) with `get_config`, such as a
+            `tfshed.PruningSchedule` or a schedule of tfmot.
+        scope: "global" (one ranking over all kernels) or "layer" (every kernel reaches the same
+            sparsity, as in tfmot). Default None: the schedule's `default_scope`, or "layer" if it
+            has none.
+        criterion: A registered name such as "magnitude" (default), "random", "taylor" or
             "movement", or a `tfshed.criteria.Criterion`.
-        granularity: None for single weights, a text such as "4x1" or "2:4", or a
+        granularity: None (default) for single weights, a text such as "4x1" or "2:4", or a
             `tfshed.granularity.Granularity`.
-        threshold: float >= 0, the first shedding threshold: a weight (block norm) below it is
-            removed for good. 0 = no shedding. None: 1e-4 where the scope is global, else 0.
-        grow_threshold: whether the threshold follows the largest magnitude that was pruned (section
-            3.2). None: as the criterion says, and not in `NxM` and `Balanced`.
-        shed_every: int >= 1, steps between two looks for shed weights; default 1.
-        monotone: True (default): pruned weights never come back. False: tfmot's semantics, the
-            mask is chosen anew from all weights at each update; no shedding then.
-        weight_decay: `SelectiveWeightDecay` or None; needs a `Block`.
-        collapse_guard: fraction of the final keep-ratio, in [0, 1); default 0.1; 0 = off. A step
-            whose shedding would leave less than this of a scope, or nothing at all, sheds nothing
-            there. With a schedule that has no `final_sparsity` it is a fraction of the target
-            keep-ratio in force.
-        hold_zeros: whether weights that are zero before pruning begins are held at zero, as pruned
-            ones are. False (default): they are trained as all others.
+        threshold: The first threshold, a magnitude >= 0. Between updates, a weight whose magnitude
+            (a block whose norm) falls below the threshold is removed for good. 0 turns shedding
+            off. Default None: 1e-4 with a global scope, 0 with scope "layer".
+        grow_threshold: Whether the threshold grows to the largest magnitude that was pruned
+            (section 3.2 of Azarian & Porikli 2021). Default None: True if the criterion ranks by
+            magnitude, the granularity ranks over the scope (`NxM` and `Balanced` do not) and the
+            threshold is above 0.
+        shed_every: Every how many steps weights below the threshold are removed. Default 1.
+        monotone: True (default): pruned weights never come back. False: the mask is chosen anew
+            from all weights at each update, as in tfmot, and there is no shedding.
+        weight_decay: A `SelectiveWeightDecay`, which needs a `Block`. Default None.
+        collapse_guard: A fraction of the final keep-ratio, in [0, 1). Default 0.1; 0 turns the
+            guard off. If shedding in a step would leave less than this fraction of a scope, or
+            nothing at all, nothing is shed there in this step. If the schedule has no
+            `final_sparsity`, it is a fraction of the current target keep-ratio.
+        hold_zeros: Whether weights that are zero before pruning begins are held at zero like pruned
+            ones. Default False: they are trained like all others.
 
     Raises:
-        ValueError: naming the argument, what was expected and what came.
+        ValueError: An argument is wrong. The error names it.
 
     >>> from tfshed import LinearDecay
-    >>> PruningConfig(LinearDecay(0.8, end_step=1000)).threshold
-    0.0001
+    >>> config = PruningConfig(LinearDecay(0.8, end_step=1000), granularity="4x1", shed_every=10)
+    >>> config.scope, config.threshold, config.granularity
+    ('global', 0.0001, Block(a=4, b=1, pooling='L2', pad=False))
     """
 
-    # Any: what is given may be None or a name, what is kept is always resolved.
+    # These fields have the type Any, since a caller may pass None or a name. After __post_init__
+    # each holds the object that was meant.
     schedule: Any
     scope: Any = None
     criterion: Any = "magnitude"
@@ -117,16 +123,16 @@ class PruningConfig:
         put("threshold", float(value))
         if value and not self.monotone:
             raise ValueError(
-                "threshold: expected 0 with monotone=False, since a shed weight is gone for good; "
-                f"received {value!r}"
+                "threshold: expected 0 with monotone=False, since a weight that was shed never "
+                f"comes back; received {value!r}"
             )
         may_grow = bool(value) and self.criterion.grows_threshold and self.granularity.ranks_scope
         if self.grow_threshold is None:
             put("grow_threshold", may_grow)
         if self.grow_threshold and not may_grow:
             raise ValueError(
-                "grow_threshold: expected False here: it needs threshold > 0, a criterion by "
-                "magnitude and weights or blocks ranked over the scope; received True with "
+                "grow_threshold: expected False unless threshold > 0, the criterion ranks by "
+                "magnitude and the granularity ranks over the scope; received True with "
                 f"threshold={value!r}, {self.criterion!r}, {self.granularity!r}"
             )
 
@@ -138,14 +144,14 @@ class PruningConfig:
         size = self.granularity.element_size
         if size is None or size == 1:
             raise ValueError(
-                "weight_decay: selective weight decay looks at blocks; expected granularity="
-                f"Block(...), received {self.granularity!r}"
+                "weight_decay: expected granularity=Block(...), as selective weight decay counts "
+                f"the weights of blocks; received {self.granularity!r}"
             )
         self.weight_decay.check(size)
 
     @property
     def final_sparsity(self) -> float | None:
-        """Where the schedule ends; None where it does not say (tfmot's ConstantSparsity does)."""
+        """The sparsity that the schedule ends with; None if it does not say."""
         for name in ("final_sparsity", "target_sparsity"):
             value = getattr(self.schedule, name, None)
             if value is not None:
@@ -166,7 +172,7 @@ class PruningConfig:
         return cls(**{k: get(v) if k in objects else v for k, v in config.items()})
 
     def key(self) -> str:
-        """Equal for configs that prune alike: kernels of one key form one group."""
+        """A text that is equal for equal configs. Kernels with the same key form one group."""
         import json
 
         return json.dumps(keras.saving.serialize_keras_object(self), sort_keys=True, default=str)

@@ -1,4 +1,4 @@
-"""Importing every file of a folder, so that each registers what it holds."""
+"""Imports every file of a folder, so that each file registers its contents."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import sys
 def import_folder(package: str) -> None:
     """Imports every module of a package, once in a process.
 
-    A registry calls it before it looks a name up. A new file in the folder is then found without a
-    line anywhere else, and importing the package itself stays cheap.
+    It is called before a name is looked up in a registry. A new file in the folder is therefore
+    found without being mentioned anywhere else, and importing the package itself stays fast.
 
     Args:
-        package: the name of a package that has been imported, such as "tfshed.datasets".
+        package: The name of a package that has been imported, such as "tfshed.datasets".
 
     >>> import tfshed.core.schedules
     >>> import_folder("tfshed.core.schedules")

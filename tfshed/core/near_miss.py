@@ -1,4 +1,4 @@
-"""What may have been meant by a name that is not there."""
+"""Suggests the name that a user may have meant by an unknown one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from collections.abc import Iterable
 
 
 def near_miss(name: str, names: Iterable[str]) -> str:
-    """A question that names what may have been meant; empty if nothing is near.
+    """Returns a question that suggests the most similar name, or "" if none is similar.
+
+    Args:
+        name: The unknown name.
+        names: The known names.
 
     Example:
         >>> from tfshed.core.near_miss import near_miss

@@ -1,4 +1,4 @@
-"""Names for things that can be chosen by name: one table for each kind of thing."""
+"""Tables of the classes and functions that can be chosen by name, one for each kind."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Given = TypeVar("Given", bound=Any)
 class Registry(Generic[Item]):
     """A table from names to classes or functions of one kind.
 
-    `register(name)` is a decorator that enters what it decorates and returns it unchanged.
-    `get(name)` looks a name up. Names stay in the order in which they were registered.
+    `register(name)` is a decorator that adds what it decorates to the table and returns it
+    unchanged. `get(name)` looks a name up. The names are in the order of registration.
 
     Args:
-        kind: What the table holds, in the singular, as error messages name it: usually the argument
-            or the recipe's field in which a user writes the name, such as "criterion".
+        kind: What error messages call the name. This is usually the argument or the field of a
+            recipe in which a user writes it, such as "criterion".
 
     >>> shapes = Registry("shape")
     >>> @shapes.register("square")
@@ -38,16 +38,16 @@ class Registry(Generic[Item]):
         self._items: dict[str, Item] = {}
 
     def register(self, name: str) -> Callable[[Given], Given]:
-        """Returns a decorator that enters a class or a function under `name`.
+        """Returns a decorator that adds a class or a function under `name`.
 
-        The same definition may be entered again, as when a notebook's cell runs twice; the later
-        one then counts.
+        If the same definition is registered again, as when a notebook's cell runs twice, the later
+        one replaces the earlier one.
 
         Args:
             name: A non-empty text.
 
         Raises:
-            ValueError: `name` is no text or empty, or the name belongs to something else.
+            ValueError: `name` is no text or empty, or it is the name of something else.
         """
         if not isinstance(name, str) or not name:
             raise ValueError(f"{self.kind}: expected a name (a non-empty str), received {name!r}")
@@ -69,11 +69,11 @@ class Registry(Generic[Item]):
 
         Args:
             name: The name.
-            path: What the error calls the name, such as "config.prune.criterion"; by default the
+            path: What the error calls the name, such as "config.prune.criterion". Default None: the
                 table's `kind`.
 
         Raises:
-            ValueError: There is no such name; lists those there are, and the nearest one.
+            ValueError: There is no such name. The error lists all names and suggests a similar one.
         """
         if isinstance(name, str) and name in self._items:
             return self._items[name]
@@ -83,7 +83,7 @@ class Registry(Generic[Item]):
         )
 
     def name_of(self, item: Any) -> str | None:
-        """Returns the first name under which `item` itself is registered; None without one."""
+        """Returns the first name under which `item` is registered; None if it is not."""
         return next((name for name, known in self._items.items() if known is item), None)
 
     def __contains__(self, name: object) -> bool:
@@ -100,6 +100,6 @@ class Registry(Generic[Item]):
 
 
 def _origin(item: Any) -> tuple[str, str]:
-    """Where something is defined: its module and its name there."""
+    """The module in which something is defined, and its name there."""
     kind = item if hasattr(item, "__qualname__") else type(item)
     return str(kind.__module__), str(kind.__qualname__)

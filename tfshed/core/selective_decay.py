@@ -1,4 +1,4 @@
-"""Selective weight decay: blocks that unstructured pruning would thin out decay faster."""
+"""Selective weight decay: the decay of a block depends on how many of its weights are large."""
 
 from __future__ import annotations
 
@@ -18,26 +18,33 @@ DEFAULT_MULTIPLIERS = {0: 0.0, 1: 4.0, 2: 2.0, 3: 1.0, 4: 0.0}
 
 @keras.saving.register_keras_serializable(package="tfshed")
 class SelectiveWeightDecay:
-    """L2 decay whose strength depends on how many weights of a block would survive on their own.
+    """L2 decay that depends on how many weights of a block unstructured pruning would keep.
 
-    A block's L0 is the number of its weights that unstructured pruning would keep: those above the
-    largest magnitude that it would remove at the target sparsity over the scope (default), or above
-    a fixed number. All weights w of the block get rate * multipliers[L0] * w added to their
-    gradient. Section 3.3 of Azarian & Porikli 2021 (arXiv 2103.10629). Weights that a padded last
-    block lacks count as kept.
+    Every weight w of a block gets this added to its gradient:
+
+        rate * multipliers[L0] * w
+
+    L0 is the number of weights in the block whose magnitude is above a threshold. The threshold is
+    the largest magnitude that unstructured pruning would remove at the current target sparsity of
+    the scope, or a fixed number. If the last block of a kernel is padded, the missing weights count
+    as kept.
 
     Args:
-        rate: float >= 0, default 1e-4.
-        multipliers: mapping L0 -> factor >= 0, for every L0 from 0 to the block's size; default
-            {0: 0, 1: 4, 2: 2, 3: 1, 4: 0}, made for blocks of 4.
-        threshold: None for the quantile, or a fixed magnitude > 0 (the paper's degenerate weights
-            lie below 6e-3).
+        rate: The rate of the decay, >= 0. Default 1e-4.
+        multipliers: A mapping from every L0 from 0 to the size of a block to a factor >= 0. Default
+            {0: 0, 1: 4, 2: 2, 3: 1, 4: 0}, for blocks of 4 weights.
+        threshold: A fixed magnitude > 0; the paper calls weights below 6e-3 degenerate. Default
+            None: the magnitude described above.
 
     Raises:
-        ValueError: naming the argument, what was expected and what came.
+        ValueError: An argument is wrong. The error names it.
 
-    >>> SelectiveWeightDecay().multipliers
-    {0: 0.0, 1: 4.0, 2: 2.0, 3: 1.0, 4: 0.0}
+    >>> decay = SelectiveWeightDecay(rate=5e-4, multipliers={0: 0, 1: 2, 2: 0}, threshold=6e-3)
+    >>> decay.check(block_size=2)
+    >>> decay.multipliers
+    {0: 0.0, 1: 2.0, 2: 0.0}
+
+    Source: section 3.3 of Azarian & Porikli 2021 (arXiv 2103.10629).
     """
 
     def __init__(
@@ -54,15 +61,15 @@ class SelectiveWeightDecay:
             not 0 <= v < math.inf for v in table.values()
         ):
             raise ValueError(
-                "multipliers: expected a factor >= 0 for every L0 from 0 on, received "
-                f"{multipliers!r}"
+                "multipliers: expected a factor >= 0 for every L0 from 0 to the block's size, "
+                f"received {multipliers!r}"
             )
         if threshold is not None and not (0 < threshold < math.inf):
             raise ValueError(f"threshold: expected None or a number > 0, received {threshold!r}")
         self.rate, self.multipliers, self.threshold = float(rate), table, threshold
 
     def check(self, block_size: int) -> None:
-        """Raises ValueError unless there is a multiplier for each L0 of such a block."""
+        """Raises ValueError unless there is a multiplier for each L0 of blocks of this size."""
         if len(self.multipliers) != block_size + 1:
             raise ValueError(
                 f"weight_decay multipliers: expected L0 = 0 ... {block_size} for blocks of "
@@ -70,17 +77,19 @@ class SelectiveWeightDecay:
             )
 
     def gradient(self, weight: Any, largest_gone: Any, granularity: Granularity, axes: Axes) -> Any:
-        """What to add to the gradient of `weight`; of its shape and dtype.
+        """Returns what to add to the gradient of `weight`, in its shape and dtype.
 
         Args:
-            weight: the kernel.
+            weight: The kernel.
             largest_gone: float32 scalar, the largest magnitude that unstructured pruning would
-                remove; weights above it count towards L0. A fixed `threshold` goes before it.
-            granularity: one with elements of a fixed size.
-            axes: the kernel's channel axes.
+                remove. Weights above it count towards L0. It is ignored if a fixed `threshold` was
+                given.
+            granularity: A granularity whose elements have a fixed size.
+            axes: The kernel's channel axes.
         """
         threshold = largest_gone if self.threshold is None else np.float32(self.threshold)
-        # Counted from the other side, so that what a padded last block lacks is not missing.
+        # The removed weights are counted, not the kept ones, so that the weights which a padded
+        # block lacks count as kept.
         gone = granularity.total(ops.cast(bits(weight) <= bits(threshold), "int32"), axes)
         table = [self.multipliers[i] for i in reversed(range(len(self.multipliers)))]
         factors = ops.take(ops.convert_to_tensor(table, dtype="float32"), gone)

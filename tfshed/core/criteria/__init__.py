@@ -1,8 +1,8 @@
-"""Which elements go first: a criterion gives each a score, and at an update the lowest go.
+"""Criteria: a criterion gives each element a score, and an update prunes the lowest scores.
 
-`Magnitude` and `Random` look at the weights alone, `Taylor` and `Movement` at gradients. One of
-one's own is a subclass of `Criterion` with a method `scores(context)`, in a few lines; registered
-under a name it can be chosen wherever these can.
+`Magnitude` and `Random` do not look at gradients, `Taylor` and `Movement` do. A criterion of your
+own is a subclass of `Criterion` with a method `scores(context)`, a few lines long. If it is
+registered under a name, it can be chosen by that name wherever these can.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ __all__ = [
 
 
 def get(criterion: str | dict[str, Any] | Criterion, seed: int = 0) -> Criterion:
-    """Returns the criterion that is meant by a name, a name with arguments, or an object.
+    """Returns the criterion described by a name, a name with arguments, or an object.
 
     Args:
-        criterion: A registered name, such as "taylor"; a dict with it and the constructor's
-            arguments, such as {"name": "taylor", "steps": 50}; or a `Criterion`.
-        seed: For a criterion that takes a seed and is not given one.
+        criterion: A registered name such as "taylor", a dict with the name and the constructor's
+            arguments such as {"name": "taylor", "steps": 50}, or a `Criterion`.
+        seed: The seed of a criterion that takes one and was not given one. Default 0.
 
     Raises:
-        ValueError: It is nothing of this, or the name is unknown.
-        TypeError: The criterion takes no such argument.
+        ValueError: `criterion` is none of these, or the name is unknown.
+        TypeError: The criterion does not take one of the arguments.
 
     >>> from tfshed import criteria
     >>> criteria.get({"name": "taylor", "steps": 50})

@@ -1,4 +1,4 @@
-"""What every criterion is: a way to give each element a score, the lowest of which go first."""
+"""The base of all criteria, which give each element a score; the lowest are pruned first."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ NEEDS = ("gradient", "slots")
 
 
 class Criterion:
-    """Base of the criteria: says which elements go first.
+    """Base of the criteria, which decide which elements are pruned first.
 
-    A subclass needs `scores(context)`. It may declare more, and pays for what it declares only:
+    A subclass must define `scores(context)`. It may set the following class attributes; what is not
+    asked for here costs nothing:
 
     Attributes:
-        needs: What it looks at besides weights: "gradient", "slots" (the inner optimizer's), or
-            both. The context has nothing else.
-        keeps: Names of float32 arrays, of the mask's shape, that it keeps for each kernel from step
-            to step. They start with zeros, `observe` gives their new values in every step, and they
-            are saved with the optimizer.
-        signed: Whether scores can be negative; True by default. Where they cannot, False saves a
-            pass over the weights at every update.
-        grows_threshold: Whether the shedding threshold follows the largest magnitude that was
-            pruned. True for magnitude, False for random pruning (section 3.2 of Azarian & Porikli
-            2021, arXiv 2103.10629). It makes sense where small elements go first: with a criterion
-            that prunes large ones all that is smaller would be shed.
-        scores_are_magnitudes: Whether the scores are `context.magnitudes` themselves; False by
-            default. True saves a pass over the weights at every update.
+        needs: What it looks at besides the weights: "gradient", "slots" (the state that the inner
+            optimizer has for the kernel, such as momentum), or both. Default: neither.
+        keeps: Names of float32 arrays, in the mask's shape, that are kept for each kernel from step
+            to step. They start as zeros, `observe` returns their new values in every step, and they
+            are saved with the optimizer. Default: none.
+        signed: Whether scores can be negative. Default True; False saves a pass over the weights at
+            every update.
+        grows_threshold: Whether the threshold grows to the largest magnitude that was pruned: True
+            for magnitude, False for random pruning (section 3.2 of Azarian & Porikli 2021,
+            arXiv 2103.10629). Default False. It must be False for a criterion that prunes large
+            elements, since all smaller ones would be shed.
+        scores_are_magnitudes: Whether the scores are `context.magnitudes` themselves. Default
+            False; True saves a pass over the weights at every update.
 
     >>> import keras, tfshed
     >>> from keras import ops
     >>> @tfshed.criteria.register("relative")
     ... @keras.saving.register_keras_serializable(package="my_project")
     ... class Relative(tfshed.criteria.Criterion):
-    ...     "Magnitude as a part of the kernel's mean, so that layers of all sizes lose alike."
+    ...     "Magnitude relative to the kernel's mean, so that layers with small weights survive."
     ...
     ...     signed = False
     ...
@@ -61,15 +62,15 @@ class Criterion:
     scores_are_magnitudes: ClassVar[bool] = False
 
     def scores(self, context: Context) -> Any:
-        """Returns the score of each element of a kernel; at an update the lowest go.
+        """Returns the score of each element of a kernel. An update prunes the lowest.
 
         Args:
-            context: The kernel in this step; its `state` is what `observe` has just returned.
+            context: The kernel in this step. Its `state` is what `observe` has just returned.
 
         Returns:
-            A float tensor of `context.shape`. A NaN counts as above infinity, and an update for
-            which a score that is no finite number would have to go prunes nothing in that scope.
-            Or an int32 tensor of values > -2^31, for scores that are no magnitudes of anything.
+            A float tensor of `context.shape`, or an int32 tensor with values > -2^31. A NaN ranks
+            above infinity. If an update would have to prune an element whose score is not finite,
+            it prunes nothing in that scope.
 
         Raises:
             NotImplementedError: A subclass did not define it.
@@ -77,20 +78,20 @@ class Criterion:
         raise NotImplementedError(f"{type(self).__name__} must define scores(context)")
 
     def observe(self, context: Context) -> Mapping[str, Any]:
-        """Returns the new values of what the criterion `keeps`, in every step.
+        """Returns the new values of the arrays that the criterion `keeps`; called in every step.
 
         Args:
-            context: The kernel in this step; its `state` is what the step before returned.
+            context: The kernel in this step. Its `state` is what the previous step returned.
 
         Raises:
-            NotImplementedError: A subclass that keeps something did not define it.
+            NotImplementedError: A subclass that keeps arrays did not define it.
         """
         raise NotImplementedError(
             f"{type(self).__name__} keeps {self.keeps} and must define observe(context)"
         )
 
     def keys(self, scores: Any) -> Any:
-        """Returns int32 numbers that order like scores from `scores`."""
+        """Returns int32 numbers that order like these scores, which came from `scores`."""
         if "int" in keras.backend.standardize_dtype(scores.dtype):
             return scores
         return signed_bits(scores) if self.signed else bits(scores)

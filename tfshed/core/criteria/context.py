@@ -1,4 +1,4 @@
-"""What a criterion may look at when it scores the elements of one kernel."""
+"""The values that a criterion can read when it scores the elements of one kernel."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ class Context:
     """One kernel in one optimizer step, as a criterion sees it.
 
     Attributes:
-        granularity: What is kept or pruned as a whole.
+        granularity: The granularity, which says what is kept or pruned as a whole.
         axes: The kernel's channel axes.
-        step: int32 scalar, the optimizer steps done, this one included.
-        position: int, how many elements the kernels before this one in the model have: `position` +
-            flat index tells all elements of the model apart, whatever the scope and however many
-            declarations there are (modulo 2^31).
-        state: The criterion's own arrays by the names in its `keeps`, float32, of the mask's shape.
+        step: int32 scalar, the number of optimizer steps so far, this one included.
+        position: int, the number of elements of all kernels before this one in the model. So
+            `position` + flat index (modulo 2^31) is different for all elements of the model,
+            whatever the scope and however many declarations there are.
+        state: The criterion's own arrays, by the names in its `keeps`: float32, in the mask's
+            shape.
     """
 
     def __init__(
@@ -42,29 +43,30 @@ class Context:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the kernel's mask: what a criterion returns has it too."""
+        """The shape of the kernel's mask, which the scores must have too."""
         return self.granularity.mask_shape(tuple(self._weight.shape), self.axes)
 
     @property
     def weight(self) -> Any:
-        """The kernel before the inner optimizer's step: float32, of the kernel's shape.
+        """The kernel before the inner optimizer's step: float32, in the kernel's shape.
 
-        With `monotone=False` masks are made after that step, and this is what it left.
+        With `monotone=False`, masks are chosen after that step, and this is the kernel after it.
         """
         return ops.cast(read(self._weight), "float32")
 
     @property
     def magnitudes(self) -> Any:
-        """How large each element is: float32 >= 0, of the mask's shape."""
+        """The magnitude of each element: float32 >= 0, in the mask's shape."""
         return self.granularity.magnitudes(read(self._weight), self.axes)
 
     @property
     def gradient(self) -> Any:
-        """The loss's gradient by the kernel, also where the mask is: float32, of its shape.
+        """The gradient of the loss by the kernel: float32, in the kernel's shape.
 
-        It is what the optimizer was given in this step, before it clips: unscaled under mixed
-        precision, summed over the replicas of a strategy, and under gradient accumulation that of
-        the micro-batch. All zeros for a kernel on which the loss does not depend.
+        It is dense: pruned weights have a gradient too. It is the gradient that the optimizer
+        received in this step, before clipping. With mixed precision it is unscaled, under a
+        strategy it is summed over the replicas, and with gradient accumulation it is that of the
+        current batch. It is zero for a kernel on which the loss does not depend.
 
         Raises:
             AttributeError: The criterion does not declare `needs = ("gradient",)`.
@@ -75,9 +77,9 @@ class Context:
 
     @property
     def slots(self) -> Mapping[str, Any]:
-        """The inner optimizer's tensors of the kernel's shape, by name, before its step.
+        """The inner optimizer's state for this kernel, before its step: tensors by name.
 
-        The names are the optimizer's own: "momentum" for SGD; "momentum" and "velocity" for Adam.
+        The names are the optimizer's own: "momentum" for SGD, "momentum" and "velocity" for Adam.
 
         Raises:
             AttributeError: The criterion does not declare `needs = ("slots",)`.
@@ -87,7 +89,7 @@ class Context:
         return {name: read(value) for name, value in self._slots.items()}
 
     def total(self, values: Any) -> Any:
-        """Returns the sum of `values` over the weights of each element, of the mask's shape.
+        """Returns the sum of `values` over the weights of each element, in the mask's shape.
 
         Args:
             values: A tensor of the kernel's shape.
@@ -95,9 +97,9 @@ class Context:
         return self.granularity.total(values, self.axes)
 
     def positions(self) -> Any:
-        """Returns a number for each element, unique in the model: int32 >= 0, of the mask's shape.
+        """Returns a number for each element that is unique in the model: int32 >= 0.
 
-        A model of more than 2^31 elements has some of them twice.
+        In a model of more than 2^31 elements, some numbers occur twice.
         """
         flat = ops.arange(int(np.prod(self.shape)), dtype="int32") + self.position % (INT32_MAX + 1)
         return ops.reshape(ops.bitwise_and(flat, INT32_MAX), self.shape)

@@ -1,4 +1,4 @@
-"""The smallest go first."""
+"""Pruning by magnitude: the smallest elements are pruned first."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tfshed.core.criteria.context import Context
 @register("magnitude")
 @keras.saving.register_keras_serializable(package="tfshed")
 class Magnitude(Criterion):
-    """The smallest magnitudes go first; the default.
+    """Prunes the smallest magnitudes first. This is the default.
 
-    The score of a weight is |w|, that of a block or filter what its granularity pools it to. With
-    `scope="global"` this is global magnitude pruning.
+    The score of a weight is |w|; the score of a block or filter is the norm or mean that its
+    granularity defines. With `scope="global"` this is global magnitude pruning.
 
     >>> from tfshed import criteria
     >>> criteria.get("magnitude")

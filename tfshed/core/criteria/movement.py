@@ -1,4 +1,4 @@
-"""Weights that training moves towards zero go first."""
+"""Movement pruning: weights that training moves towards zero are pruned first."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from tfshed.core.criteria.context import Context
 @register("movement")
 @keras.saving.register_keras_serializable(package="tfshed")
 class Movement(Criterion):
-    """Movement pruning: weights that training moves towards zero go first.
+    """Prunes weights first that training moves towards zero.
 
-    Sanh, Wolf & Rush 2020, "Movement Pruning: Adaptive Sparsity by Fine-Tuning" (arXiv 2005.07683,
-    section 4). The score of a weight after T steps is
+    The score of a weight w with gradient g after T steps is
 
-        S = - sum over t <= T of g_t w_t,
+        S = - sum over t <= T of g_t w_t.
 
-    up to the paper's factor, the learning rate of the scores, which does not change their order. It
-    is negative where gradient descent shrinks the weight; a block has the sum over its weights.
-    The sum starts with training. Other than in the paper, where a weight under the mask lives on
-    and may come back, here it is zero, and its score stays as it was.
+    It is negative for a weight that gradient descent makes smaller. The score of a block is the sum
+    over its weights. The sum starts when training starts. The paper multiplies it by a learning
+    rate, which does not change the order. Unlike in the paper, a pruned weight is zero and does not
+    come back, and its score no longer changes.
 
     >>> import keras, numpy as np, tfshed
     >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
@@ -34,6 +33,9 @@ class Movement(Criterion):
     >>> _ = model.fit(x, y, epochs=6, verbose=0, callbacks=[tfshed.UpdatePruningStep()])
     >>> int((model.layers[0].layer.get_weights()[0] != 0).sum())
     8
+
+    Source: Sanh, Wolf & Rush 2020, "Movement Pruning: Adaptive Sparsity by Fine-Tuning" (arXiv
+    2005.07683, section 4).
     """
 
     needs = ("gradient",)

@@ -1,4 +1,4 @@
-"""Chance decides which go first."""
+"""Random pruning: every kept element is pruned with the same probability."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tfshed.core.criteria.context import Context
 @register("random")
 @keras.saving.register_keras_serializable(package="tfshed")
 class Random(Criterion):
-    """Kept elements go by chance, each with the same probability.
+    """Prunes kept elements at random, each with the same probability.
 
-    The scores are a permutation of the positions in the model that depends on seed and step only:
-    the same run prunes the same weights again, on every backend and every replica, and no two
-    kernels draw the same numbers.
+    The scores are a permutation of the positions in the model. It depends only on the seed and the
+    step, so the same run prunes the same weights on every backend and every replica, and no two
+    kernels get the same scores.
 
     Args:
-        seed: A whole number, default 0.
+        seed: The seed of the permutation, a whole number. Default 0.
 
     Raises:
         ValueError: `seed` is no whole number.
@@ -48,12 +48,17 @@ class Random(Criterion):
 
 
 def permute(x: Any, seed: int, step: Any) -> Any:
-    """A pseudo-random permutation of 0 ... 2^31 - 1: each round is a bijection modulo 2^31."""
+    """Applies a pseudo-random permutation of 0 ... 2^31 - 1 to each number in `x`.
+
+    Every operation is a bijection modulo 2^31 (multiplying by an odd number, xor with a constant or
+    with shifted bits), so different numbers stay different.
+    """
     rounds = np.random.SeedSequence(seed & 0xFFFFFFFFFFFFFFFF).generate_state(6)
     step = ops.cast(step, "int32")
     for i, (multiplier, add) in enumerate(zip(rounds[:3], rounds[3:])):
         odd = int((multiplier | 1) & INT32_MAX)
-        # The step enters every round through a mixed constant, or near steps would look alike.
+        # The step is mixed into each round by a constant of its own; otherwise neighbouring steps
+        # would have similar permutations.
         key = ops.bitwise_and(
             step * int((0x9E3779B1 * (2 * i + 1)) & INT32_MAX) + int(add & INT32_MAX), INT32_MAX
         )

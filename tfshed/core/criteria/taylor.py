@@ -1,4 +1,4 @@
-"""What the loss would change by at first order goes first where that is least."""
+"""First-order Taylor pruning: weights whose removal changes the loss least are pruned first."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ from tfshed.core.criteria.context import Context
 @register("taylor")
 @keras.saving.register_keras_serializable(package="tfshed")
 class Taylor(Criterion):
-    """First-order Taylor saliency |w g|, averaged over steps; the lowest go first.
+    """Prunes the elements with the lowest saliency |w g| first, averaged over steps.
 
-    Setting a weight w to zero changes the loss by -w g at first order, with g its gradient. The
-    score a of an element after step t is the mean of s = sum |w g| over its weights,
+    Setting a weight w with gradient g to zero changes the loss by -w g at first order. Let s be the
+    sum of |w g| over the weights of an element. Its score a is an average of s, which step t
+    changes to
 
-        a <- a + (s - a) / min(t, steps),
+        a + (s - a) / min(t, steps).
 
-    which is the plain mean over the first `steps` steps, and an exponential one after them. With
-    `steps=1` and one update in the first step, `ConstantSparsity(0.9, begin_step=1, end_step=1)`,
-    it is SNIP (Lee, Ajanthan & Torr 2019, arXiv 1810.02340, eq. 6: a common factor does not
-    matter); averaged it is the criterion of Molchanov et al. 2017 (arXiv 1611.06440, section 2.2)
-    for weights. Second-order saliency goes back to LeCun, Denker & Solla 1989.
+    This is the plain mean over the first `steps` steps, and an exponential average after them. With
+    `steps=1` and a single update in the first step, `ConstantSparsity(0.9, begin_step=1,
+    end_step=1)`, it is SNIP (a common factor does not matter).
 
     Args:
-        steps: Over how many optimizer steps to average, >= 1; default 100.
+        steps: The number of optimizer steps to average over, >= 1. Default 100.
 
     Raises:
         ValueError: `steps` is no whole number >= 1.
@@ -44,6 +43,10 @@ class Taylor(Criterion):
     >>> _ = model.fit(x, y, epochs=3, verbose=0, callbacks=[tfshed.UpdatePruningStep()])
     >>> int((model.layers[0].layer.get_weights()[0] != 0).sum())
     8
+
+    Source: Molchanov et al. 2017 (arXiv 1611.06440, section 2.2), applied to weights. SNIP: Lee,
+    Ajanthan & Torr 2019 (arXiv 1810.02340, eq. 6). Second-order saliency goes back to LeCun, Denker
+    & Solla 1989.
     """
 
     needs = ("gradient",)

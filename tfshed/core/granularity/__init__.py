@@ -1,8 +1,8 @@
-"""What is kept or pruned as a whole: single weights, blocks, filters, or so many of every group.
+"""Granularities: what is kept or pruned as a whole (weights, blocks, filters, or by groups).
 
-A granularity divides a kernel into elements, says how large each is, and which of them go. Those
-that rank a scope (`Unstructured`, `Block`, `Filter`) prune its smallest elements wherever they are;
-those that derive from `Grouped` (`NxM`, `Balanced`) prune the smallest of every group.
+A granularity divides a kernel into elements, computes the magnitude of each, and decides which are
+pruned. `Unstructured`, `Block` and `Filter` rank all elements of a scope and prune the smallest.
+`NxM` and `Balanced`, which derive from `Grouped`, prune a fixed number of elements in every group.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ _TEXT = re.compile(r"([A-Za-z_]+)?(\d+(?:([x:])\d+)*)?")
 
 
 def get(granularity: Granularity | str | None, path: str = "granularity") -> Granularity:
-    """Returns the granularity that is meant by None, a text or an object.
+    """Returns the granularity described by None, a text or an object.
 
     Args:
-        granularity: None is `Unstructured()`. A text is a registered name, with whole numbers after
-            it where it takes some: "unstructured", "filter", "block4x1", "nxm2:4", "balanced16".
-            Without a name numbers with an x are a block, "4x1", and with a colon N:M, "2:4". A
-            `Granularity` is returned as it is.
-        path: What the error calls it.
+        granularity: None means `Unstructured()`. A text is a registered name, followed by whole
+            numbers if the granularity takes any: "unstructured", "filter", "block4x1", "nxm2:4",
+            "balanced16". Numbers alone mean a block if they are joined by an x ("4x1"), and N:M
+            sparsity if they are joined by a colon ("2:4"). A `Granularity` is returned unchanged.
+        path: What the error calls the argument. Default "granularity".
 
     Raises:
-        ValueError: It is nothing of this, an unknown name, or numbers that do not fit.
+        ValueError: `granularity` is none of these, the name is unknown, or the numbers do not fit.
 
     >>> get("4x1"), get("2:4"), get("balanced16")
     (Block(a=4, b=1, pooling='L2', pad=False), NxM(n=2, m=4), Balanced(bank=16))

@@ -1,4 +1,4 @@
-"""What every granularity is: a way to divide a kernel into elements that are kept or pruned."""
+"""The base of all granularities, which divide a kernel into elements that are kept or pruned."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ POOLINGS = ("L2", "AVG", "MAX")
 
 @dataclasses.dataclass(frozen=True)
 class Axes:
-    """Which axis of a kernel runs over input channels and which over output channels.
+    """Which axis of a kernel is that of input channels, and which that of output channels.
 
-    Either is None where the kernel has no such axis: each output of a depthwise kernel has one
-    input only.
+    Either is None if the kernel has no such axis. A depthwise kernel, for example, has only one
+    input channel for each output.
     """
 
     input: int | None
@@ -33,17 +33,17 @@ class Axes:
 
 
 class Ranking(NamedTuple):
-    """What a granularity selects from: the elements of all kernels, in their order.
+    """The elements of all kernels, from which a granularity selects those to prune.
 
     Attributes:
-        keys: One int32 tensor for each kernel, of its mask's shape: elements with smaller keys go
-            first.
-        masks: One bool tensor for each kernel: True for the elements that may go.
+        keys: An int32 tensor for each kernel, in its mask's shape. Elements with smaller keys are
+            pruned first.
+        masks: A bool tensor for each kernel, True for the elements that may be pruned.
         axes: The channel axes of each kernel.
-        scopes: The number of each kernel's scope: 0, 1, ...
-        available: int32 (scopes,), how many elements of each scope may go.
+        scopes: The number of the scope that each kernel belongs to: 0, 1, ...
+        available: int32 (scopes,), how many elements of each scope may be pruned.
         totals: numpy int64 (scopes,), how many elements each scope has.
-        sparsity: float32 scalar, the target.
+        sparsity: float32 scalar, the target sparsity.
         signed: Whether keys can be negative.
     """
 
@@ -59,13 +59,13 @@ class Ranking(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Granularity:
-    """Base of the granularities: frozen, comparable, serialisable by Keras.
+    """Base of the granularities. They are frozen, can be compared, and can be saved by Keras.
 
     A granularity divides a kernel into *elements*, each of which is kept or pruned as a whole. This
-    base describes single weights whose ranking runs over the whole scope; a subclass overrides what
-    differs. One with larger elements overrides `mask_shape`, `magnitudes`, `expand` and, if it is
-    to work with criteria that look at gradients, `total`. One that prunes so many elements of every
-    group derives from `Grouped`.
+    base class prunes single weights, ranked over the whole scope; a subclass overrides what
+    differs. A subclass with larger elements overrides `mask_shape`, `magnitudes`, `expand` and, to
+    work with criteria that look at gradients, `total`. A granularity that prunes a fixed number of
+    elements in every group derives from `Grouped`.
 
     >>> import keras, tfshed
     >>> from keras import ops
@@ -105,8 +105,9 @@ class Granularity:
         return tuple(shape)
 
     def magnitudes(self, weight: Any, axes: Axes) -> Any:
-        """Returns how large each element is: float32 >= 0, of the mask's shape."""
-        # The sign bit is cleared, since a compiled step's `abs` flushes denormal numbers to zero.
+        """Returns the magnitude of each element: float32 >= 0, in the mask's shape."""
+        # The sign bit is cleared in place of `abs`, which may flush denormal numbers to zero in a
+        # compiled step.
         return float_of(bits(weight))
 
     def magnitude_bits(self, weight: Any, axes: Axes) -> Any:
@@ -114,7 +115,7 @@ class Granularity:
         return bits(self.magnitudes(weight, axes))
 
     def total(self, values: Any, axes: Axes) -> Any:
-        """Returns the sum of `values` over the weights of each element, of the mask's shape.
+        """Returns the sum of `values` over the weights of each element, in the mask's shape.
 
         Args:
             values: A float32 or int32 tensor of the kernel's shape.
@@ -131,16 +132,16 @@ class Granularity:
         return values
 
     def expand(self, mask: Any, shape: Sequence[int], axes: Axes) -> Any:
-        """Returns the mask at the shape of the kernel."""
+        """Returns the mask in the shape of the kernel, one value for each weight."""
         return mask
 
     @property
     def element_size(self) -> int | None:
-        """How many weights an element has; None where that depends on the kernel."""
+        """The number of weights in an element; None if it depends on the kernel."""
         return 1
 
     def as_tfmot(self) -> dict[str, Any]:
-        """Returns tfmot's three arguments for it, as near as they can say what it is.
+        """Returns the three arguments of tfmot that come closest to this granularity.
 
         >>> from tfshed import NxM
         >>> NxM(1, 4).as_tfmot()
@@ -148,18 +149,18 @@ class Granularity:
         """
         return {"block_size": (1, 1), "block_pooling_type": "AVG", "sparsity_m_by_n": None}
 
-    # --- Which elements go.
+    # --- Which elements are pruned.
 
-    # Whether the kept elements are the largest of a scope, so that the largest magnitude pruned
-    # is a threshold for all that is kept.
+    # Whether the elements of a whole scope are ranked together. Only then are all kept elements
+    # above the largest magnitude that was pruned, so that this can be the threshold.
     ranks_scope = True
-    # Whether the schedule's sparsity matters, or only whether it is above 0.
+    # Whether the target sparsity matters, or only whether it is above 0.
     follows_schedule = True
-    # Whether a kernel keeps its last element, whatever the target and the threshold say.
+    # Whether a kernel always keeps at least one element, whatever the target and the threshold.
     keeps_last = False
 
     def keep_ratio(self, target: float) -> float:
-        """Returns the keep-ratio that a target keep-ratio comes to.
+        """Returns the keep-ratio that is reached when the schedule asks for `target`.
 
         >>> from tfshed import Balanced, Block
         >>> Block(4, 1).keep_ratio(0.7), Balanced(4).keep_ratio(0.7)
@@ -168,11 +169,11 @@ class Granularity:
         return target
 
     def select(self, ranking: Ranking) -> list[Any]:
-        """Returns the masks of what is kept once every scope is at the target.
+        """Returns the masks of what is kept after every scope was pruned to the target.
 
-        Exactly `available - target_count(sparsity, totals)` elements of each scope go, those with
-        the smallest keys; equal keys go by position. Where the target is reached already nothing
-        goes.
+        In each scope, exactly `available - target_count(sparsity, totals)` elements are pruned,
+        those with the smallest keys. Among equal keys the order is by position. If the target is
+        already reached, nothing is pruned.
         """
         surplus = ops.maximum(ranking.available - target_count(ranking.sparsity, ranking.totals), 0)
         return list(
@@ -187,7 +188,8 @@ class Granularity:
         keys, masks, scopes = list(ranking.keys), ranking.masks, ranking.scopes
         if ranking.signed:
             keys = fold_signed(keys, masks, scopes, surplus)
-        # What may not go has the key -1 and counts among the smallest.
+        # Elements that may not be pruned get the key -1. They are then among the smallest, which is
+        # taken into account in `n`.
         keys = [ops.where(m, k, -1) for k, m in zip(keys, masks)]
         unavailable = ops.convert_to_tensor(ranking.totals.astype("int32")) - ranking.available
         n = ops.where(surplus > 0, unavailable + surplus, 0)
@@ -196,11 +198,11 @@ class Granularity:
         return [self.with_last(a, m, k) for a, m, k in zip(kept, masks, keys)]
 
     def with_last(self, kept: Any, before: Any, keys: Any) -> Any:
-        """Returns the mask `kept`, with the best element of `before` if a kernel must keep one."""
+        """Returns the mask `kept`, plus one element of `before` if the kernel must keep one."""
         return kept
 
 
 def check_pooling(name: str, pooling: Any) -> None:
-    """Raises ValueError unless `pooling` says how to make one magnitude of many."""
+    """Raises ValueError unless `pooling` is a known way to combine magnitudes into one."""
     if pooling not in POOLINGS:
         raise ValueError(f"{name} pooling: expected one of {POOLINGS}, received {pooling!r}")

@@ -1,4 +1,4 @@
-"""Blocks of adjacent channels."""
+"""Blocks of adjacent channels, each kept or pruned as a whole."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from tfshed.core.granularity.base import Axes, Granularity, check_pooling, regis
 @keras.saving.register_keras_serializable(package="tfshed")
 @dataclasses.dataclass(frozen=True)
 class Block(Granularity):
-    """Blocks of `a` adjacent input channels by `b` adjacent output channels, kept or pruned whole.
+    """Blocks of `a` adjacent input channels x `b` adjacent output channels.
 
-    `Block(4, 1)` is the 4x1 pruning of section 3.3 of Azarian & Porikli 2021 (arXiv 2103.10629):
-    4 adjacent input channels of the same output channel and spatial position. Keep-ratios then
-    count blocks, and weights inside a kept block are never pruned.
+    All weights of a block belong to the same spatial position. Keep-ratios count blocks, and single
+    weights inside a kept block are never pruned. `Block(4, 1)` is the paper's 4x1 pruning.
 
     Args:
-        a: int >= 1, adjacent input channels; default 4.
-        b: int >= 1, adjacent output channels; default 1.
-        pooling: the block's score: "L2" norm (default), "AVG" or "MAX" of the magnitudes (tfmot's
-            `block_pooling_type`).
-        pad: a kernel whose channels `a` or `b` does not divide stays dense and is reported
-            (False, default), or its last block is a smaller one (True).
+        a: The number of adjacent input channels, >= 1. Default 4.
+        b: The number of adjacent output channels, >= 1. Default 1.
+        pooling: The score of a block: the "L2" norm (default), the mean "AVG", or the maximum "MAX"
+            of the magnitudes (tfmot's `block_pooling_type`).
+        pad: What happens to a kernel whose channels are no multiple of `a` or `b`. False (default):
+            it is not pruned, and is reported. True: its last block is smaller.
 
     Raises:
-        ValueError: a or b no int >= 1, unknown pooling.
+        ValueError: `a` or `b` is no int >= 1, or `pooling` is unknown.
 
-    >>> Block(4, 1).mask_shape((3, 3, 16, 32), Axes(2, 3))
-    (3, 3, 4, 32)
+    >>> Block(4, 2, pooling="MAX").mask_shape((3, 3, 16, 32), Axes(2, 3))
+    (3, 3, 4, 16)
+
+    Source: section 3.3 of Azarian & Porikli 2021 (arXiv 2103.10629).
     """
 
     a: int = 4
@@ -59,7 +60,7 @@ class Block(Granularity):
         return {**super().as_tfmot(), **size}
 
     def _sides(self, axes: Axes) -> list[tuple[int | None, int, str]]:
-        """The axes along which a block has more than one weight: (axis, weights, kind)."""
+        """The axes along which a block has more than one weight, as (axis, weights, kind)."""
         sides = [(axes.input, self.a, "input"), (axes.output, self.b, "output")]
         return [side for side in sides if side[1] > 1]
 
@@ -79,9 +80,12 @@ class Block(Granularity):
         return tuple(out)
 
     def _split(self, x: Any, axes: Axes) -> tuple[Any, list[int]]:
-        """`x` with each divided axis as (blocks, size), and the positions of the size axes."""
+        """Splits each axis that blocks divide into two, (blocks, size).
+
+        Returns the array, padded with zeros if needed, and the positions of the `size` axes.
+        """
         sizes: list[int] = []
-        # From the last axis to the first, so that an axis' number still holds when it is split.
+        # The last axis is split first, so that the numbers of the axes before it do not change.
         for axis, size, _ in sorted(self._sides(axes), key=lambda side: -(side[0] or 0)):
             assert axis is not None
             n = x.shape[axis]

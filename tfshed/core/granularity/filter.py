@@ -1,4 +1,4 @@
-"""Whole output channels."""
+"""Whole filters (output channels), each kept or pruned as a whole."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ from tfshed.core.granularity.base import Axes, Granularity, check_pooling, regis
 @keras.saving.register_keras_serializable(package="tfshed")
 @dataclasses.dataclass(frozen=True)
 class Filter(Granularity):
-    """Whole output channels: all input channels and positions of a filter, or a unit of `Dense`.
+    """Whole output channels: the filters of a convolution, or the units of a dense layer.
 
-    Keep-ratios count filters. With `scope="layer"` the filters of the lowest L1 norm of each layer
-    go, as in Li et al. 2017, "Pruning Filters for Efficient ConvNets" (arXiv 1608.08710). With
-    `scope="global"` layers compete, so the default score is the mean magnitude, which does not
-    grow with the size of a filter. A kernel never loses its last filter, whatever the target and
-    the threshold: its best one stays, so a global target may be missed by one filter a layer.
+    Keep-ratios count filters. With `scope="layer"`, the filters with the lowest L1 norm in each
+    layer are removed (Li et al. 2017). With `scope="global"`, the filters of different layers are
+    compared with each other. The default score is therefore the mean magnitude, which does not
+    depend on the size of a filter. Every kernel keeps at least one filter, its best, whatever the
+    target and the threshold. A global target may therefore be missed by one filter for each layer.
 
-    A model's last layer has filters too, one for each output: leave it out with `select`.
-    `tfshed.export.shrink` makes the model smaller afterwards.
+    The filters of a model's last layer are its outputs: exclude this layer with `select`. After
+    pruning, `tfshed.export.shrink` makes the model smaller.
 
     Args:
-        pooling: the filter's score: "AVG" (default), the mean of the magnitudes: L1 norm / size;
-            "L2" norm or "MAX" of the magnitudes.
+        pooling: The score of a filter: "AVG" (default), the mean of the magnitudes, which is the L1
+            norm divided by the size; the "L2" norm; or "MAX", the maximum of the magnitudes.
 
     Raises:
-        ValueError: unknown pooling.
+        ValueError: `pooling` is unknown.
 
-    >>> Filter().mask_shape((3, 3, 16, 32), Axes(2, 3))
+    >>> Filter(pooling="L2").mask_shape((3, 3, 16, 32), Axes(2, 3))
     (32,)
+
+    Source: Li et al. 2017, "Pruning Filters for Efficient ConvNets" (arXiv 1608.08710).
     """
 
     pooling: str = "AVG"

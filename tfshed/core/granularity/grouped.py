@@ -1,4 +1,4 @@
-"""So many weights of every group: N:M and balanced sparsity."""
+"""Granularities that prune a fixed number of weights in every group: N:M and balanced sparsity."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tfshed.core.selection import smallest_per_group
 
 @dataclasses.dataclass(frozen=True)
 class Grouped(Granularity):
-    """Base of the granularities that prune so many elements of every group, wherever they are best.
+    """Base of the granularities that prune the same number of elements in every group.
 
-    A subclass says how large a group is (`size`) and how many of one go at a sparsity
-    (`drop_count`). Groups are `size` adjacent input channels; a subclass whose groups lie elsewhere
-    overrides `reason_to_skip`, `split` and `join`.
+    A subclass defines the size of a group (`size`) and how many elements of each group are pruned
+    at a sparsity (`drop_count`). A group consists of `size` adjacent input channels. A subclass
+    with other groups overrides `reason_to_skip`, `split` and `join`.
 
     >>> import dataclasses, keras, tfshed
     >>> @keras.saving.register_keras_serializable(package="my_project")
     ... @dataclasses.dataclass(frozen=True)
     ... class AllButOne(tfshed.granularity.Grouped):
-    ...     "One weight of every `size` adjacent input channels stays."
+    ...     "One weight of every `size` adjacent input channels is kept."
     ...
     ...     size: int = 4
     ...
@@ -41,14 +41,14 @@ class Grouped(Granularity):
 
     ranks_scope = False
 
-    # A subclass may have it as a field.
+    # A subclass may define it as a field, a property or a constant.
     size: ClassVar[Any]
 
     def drop_count(self, sparsity: Any) -> Any:
-        """Returns how many elements of every group go: an int, or an int32 scalar tensor.
+        """Returns how many elements of every group to prune: an int, or an int32 scalar tensor.
 
         Args:
-            sparsity: The schedule's target, a Python float or a float32 scalar tensor.
+            sparsity: The target sparsity, a Python float or a float32 scalar tensor.
 
         Raises:
             NotImplementedError: A subclass did not define it.
@@ -62,7 +62,7 @@ class Grouped(Granularity):
         n = self.drop_count(ranking.sparsity)
         kept = []
         for keys, mask, axes in zip(ranking.keys, ranking.masks, ranking.axes):
-            # What may not go counts among the smallest.
+            # Elements that were pruned before count among the smallest of their group.
             groups = self.split(ops.where(mask, keys, INT32_MIN), axes)
             gone = self.join(smallest_per_group(groups, n), axes)
             kept.append(ops.logical_and(mask, ops.logical_not(gone)))
@@ -76,13 +76,13 @@ class Grouped(Granularity):
         return None
 
     def split(self, keys: Any, axes: Axes) -> Any:
-        """Returns a tensor of the mask's shape as (..., groups, size)."""
+        """Reshapes a tensor of the mask's shape to (..., groups, size)."""
         assert axes.input is not None
         x = ops.moveaxis(keys, axes.input, -1)
         return ops.reshape(x, (*x.shape[:-1], x.shape[-1] // self.size, self.size))
 
     def join(self, x: Any, axes: Axes) -> Any:
-        """Returns what `split` made, at the mask's shape again: its inverse."""
+        """Reshapes a tensor that `split` returned to the mask's shape: the inverse of `split`."""
         assert axes.input is not None
         flat = ops.reshape(x, (*x.shape[:-2], x.shape[-2] * self.size))
         return ops.moveaxis(flat, -1, axes.input)
@@ -92,20 +92,20 @@ class Grouped(Granularity):
 @keras.saving.register_keras_serializable(package="tfshed")
 @dataclasses.dataclass(frozen=True)
 class NxM(Grouped):
-    """N:M sparsity: at most `n` non-zero weights in every `m` adjacent input channels.
+    """N:M sparsity: at most `n` non-zero weights among every `m` adjacent input channels.
 
-    The first update that asks for any sparsity brings the whole pattern (as tfmot's
-    `sparsity_m_by_n`); the schedule says when, not how much: the sparsity is 1 - n/m.
+    The sparsity is 1 - n / m. The schedule only decides when to prune: the first update with a
+    target sparsity above 0 prunes to the whole pattern (as tfmot's `sparsity_m_by_n` does).
 
     Args:
-        n: int, 1 <= n < m; weights kept in a group. Default 2.
-        m: int, size of a group. Default 4.
+        n: The number of weights kept in each group, 1 <= n < m. Default 2.
+        m: The size of a group. Default 4.
 
     Raises:
-        ValueError: n not below m, or no ints >= 1.
+        ValueError: `n` or `m` is no int >= 1, or `n` is not below `m`.
 
-    >>> NxM(2, 4).drop_count(0.5)
-    2
+    >>> NxM(1, 4).drop_count(0.5)
+    3
     """
 
     n: int = 2
@@ -136,17 +136,18 @@ class NxM(Grouped):
 @keras.saving.register_keras_serializable(package="tfshed")
 @dataclasses.dataclass(frozen=True)
 class Balanced(Grouped):
-    """Every bank of `bank` adjacent input channels is pruned to the same level.
+    """Balanced sparsity: every bank of adjacent input channels is pruned to the same sparsity.
+
+    min(round(sparsity * bank), bank - 1) weights of each bank are pruned.
 
     Args:
-        bank: int >= 2, size of a bank; default 16. Of each round(sparsity * bank) weights go, at
-            most bank - 1.
+        bank: The size of a bank, an int >= 2. Default 16.
 
     Raises:
-        ValueError: bank no int >= 2.
+        ValueError: `bank` is no int >= 2.
 
-    >>> Balanced(16).drop_count(0.75)
-    12
+    >>> Balanced(8).drop_count(0.75)
+    6
     """
 
     bank: int = 16

@@ -1,4 +1,4 @@
-"""Single weights."""
+"""Unstructured pruning, the pruning of single weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tfshed.core.granularity.base import Axes, Granularity, register
 @keras.saving.register_keras_serializable(package="tfshed")
 @dataclasses.dataclass(frozen=True)
 class Unstructured(Granularity):
-    """Single weights; the default.
+    """Single weights. This is the default.
 
     >>> from tfshed.core.granularity import Axes, Unstructured
     >>> Unstructured().mask_shape((3, 3, 16, 32), Axes(2, 3))
@@ -23,5 +23,5 @@ class Unstructured(Granularity):
     """
 
     def magnitude_bits(self, weight: Any, axes: Axes) -> Any:
-        # Straight from the weight: without a pass for the magnitudes themselves.
+        # The bits are read directly from the weight, which saves a pass for the magnitudes.
         return bits(weight)

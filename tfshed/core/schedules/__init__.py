@@ -1,15 +1,16 @@
-"""Pruning schedules: when to prune, and how sparse the net is to be at that step.
+"""Pruning schedules: when to prune, and the target sparsity at each step.
 
-A schedule is called as tfmot's are, `should_prune, sparsity = schedule(step)`, and has
-`keep_ratio(step)`, which is 1 - sparsity. Three conventions hold for all of them:
+A schedule is called like those of tfmot, `should_prune, sparsity = schedule(step)`. It also has
+`keep_ratio(step)`, which is 1 - sparsity. Three conventions hold for all schedules:
 
-* `step` counts the optimizer updates done, the current one included; 0 is before training.
-* An update is due at `begin_step + k * frequency` up to `end_step`, and at `end_step` itself, so
-  that the last one lands on the final sparsity whatever the frequency. Before `begin_step` nothing
-  is due and the sparsity is the initial one; after `end_step` nothing is due and it stays.
-* `step` may be a Python or NumPy number (gives a Python bool and float), a NumPy array, or a
-  TensorFlow, JAX or PyTorch tensor, also while a step is compiled (gives bool and float32 tensors
-  of the same shape), whichever backend Keras runs on.
+* `step` is the number of optimizer steps so far, the current one included. 0 is before training.
+* An update is due at `begin_step + k * frequency` up to `end_step`, and always at `end_step`, so
+  that the last update reaches the final sparsity whatever the frequency. Before `begin_step`, no
+  update is due and the sparsity is the initial one. After `end_step`, no update is due and the
+  sparsity does not change.
+* `step` may be a Python or NumPy number, for which the result is a Python bool and float; a NumPy
+  array; or a TensorFlow, JAX or PyTorch tensor, also within a compiled step, for which the result
+  are bool and float32 tensors of the same shape, whichever backend Keras uses.
 """
 
 from __future__ import annotations
@@ -42,15 +43,15 @@ __all__ = [
 
 
 def get(schedule: Any) -> Any:
-    """Returns the schedule that is meant by a name with arguments, or the object itself.
+    """Returns the schedule described by a name with arguments, or the object itself.
 
     Args:
         schedule: A dict with a registered name and the constructor's arguments, such as
-            {"name": "constant", "target_sparsity": 0.8, "begin_step": 100}; a name alone for a
-            schedule that needs no arguments; anything else is returned as it is.
+            {"name": "constant", "target_sparsity": 0.8, "begin_step": 100}, or only a name for a
+            schedule that needs no arguments. Anything else is returned unchanged.
 
     Raises:
-        ValueError: The name is unknown, or the arguments are not the schedule's.
+        ValueError: The name is unknown, or the schedule does not take these arguments.
 
     >>> get({"name": "one_shot", "final_sparsity": 0.8, "step": 500})
     OneShot(final_sparsity=0.8, step=500)

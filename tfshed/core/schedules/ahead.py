@@ -1,4 +1,4 @@
-"""A schedule that runs ahead of another."""
+"""A schedule that does everything a number of steps earlier than another one."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from tfshed.core.schedules import PruningSchedule
 
 @keras.saving.register_keras_serializable(package="tfshed")
 class Ahead(PruningSchedule):
-    """Another schedule, `steps` steps early: Ahead(s, n)(step) = s(step + n).
+    """Another schedule, moved to an earlier time: Ahead(s, n)(step) = s(step + n).
 
-    tfmot makes the masks of step n before it, of the weights that step n - 1 left; with
-    `monotone=False` tfshed makes those of step n at its end. `Ahead(schedule)` with
-    `monotone=False` and `scope="layer"` therefore has tfmot's masks, update by update, from step 2
-    on. (What tfmot prunes at step 1, before anything was trained, `tfshed.sparsify` prunes.)
+    It serves to compare with tfmot. tfmot chooses the masks of step n before that step, by the
+    weights that step n - 1 left. With `monotone=False`, tfshed chooses the masks of step n at its
+    end. So `Ahead(schedule)` with `monotone=False` and `scope="layer"` gives the same masks as
+    tfmot, update by update, from step 2 on. What tfmot prunes at step 1, before any training, can
+    be pruned with `tfshed.sparsify`.
 
     Args:
-        schedule: a pruning schedule, tfshed's or tfmot's.
-        steps: int >= 0; default 1.
+        schedule: A pruning schedule of tfshed or tfmot.
+        steps: By how many steps it is moved, >= 0. Default 1.
 
     Raises:
-        ValueError: no schedule, or steps no int >= 0.
+        ValueError: `schedule` is no schedule, or `steps` no int >= 0.
 
     >>> from tfshed import ConstantSparsity
-    >>> schedule = Ahead(ConstantSparsity(0.5, begin_step=10, frequency=5))
+    >>> schedule = Ahead(ConstantSparsity(0.5, begin_step=10, frequency=5), steps=2)
     >>> [step for step in range(20) if schedule(step)[0]]
-    [9, 14, 19]
+    [8, 13, 18]
     """
 
     def __init__(self, schedule: Any, steps: int = 1) -> None:
@@ -37,12 +38,12 @@ class Ahead(PruningSchedule):
             raise ValueError(f"schedule: expected a pruning schedule, received {schedule!r}")
         check_int("steps", steps, 0)
         self.schedule, self.steps = schedule, int(steps)
-        # An instance's: the scope is that of the schedule it runs ahead of.
+        # Set on the instance, as it is that of the other schedule.
         self.default_scope = getattr(schedule, "default_scope", "layer")  # type: ignore[misc]
 
     @property
     def final_sparsity(self) -> Any:
-        """Where the schedule ends; None where it does not say."""
+        """The sparsity that the schedule ends with; None if it does not say."""
         target = getattr(self.schedule, "target_sparsity", None)
         return getattr(self.schedule, "final_sparsity", target)
 

@@ -1,4 +1,4 @@
-"""What all schedules share: how they are called, compared, checked and saved."""
+"""The base of all schedules: how they are called, compared, checked and saved."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ register = SCHEDULES.register
 
 
 def unwrap(config: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
-    """Splits tfmot's {"class_name": .., "config": ..}; Keras nests one such form in another."""
+    """Splits tfmot's form {"class_name": .., "config": ..}, which Keras may nest, in two."""
     name = None
     while isinstance(config.get("config"), dict) and "class_name" in config:
         name, config = config["class_name"].split(">")[-1], config["config"]
@@ -24,18 +24,19 @@ def unwrap(config: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
 
 
 class PruningSchedule(abc.ABC):
-    """Says when to prune and how much; the base of all schedules, tfshed's and the user's own.
+    """Base of all schedules, which say when to prune and how much.
 
-    A subclass needs `__call__(step)`, which returns `(should_prune, sparsity)`, and `get_config()`,
-    which returns the constructor's arguments (tfmot's `{"class_name": .., "config": ..}` form is
-    understood too). `_should_prune_in_step`, `_validate_step` and `_validate_sparsity` take what
-    tfmot's take, so a subclass written for tfmot runs once its import is changed. Register it with
-    `keras.saving.register_keras_serializable` if it is to be saved.
+    A subclass must define `__call__(step)`, which returns `(should_prune, sparsity)`, and
+    `get_config()`, which returns the constructor's arguments (tfmot's form
+    `{"class_name": .., "config": ..}` is accepted too). `_should_prune_in_step`, `_validate_step`
+    and `_validate_sparsity` take the same arguments as those of tfmot, so a subclass written for
+    tfmot works after changing its import. To save models with it, register it with
+    `keras.saving.register_keras_serializable`.
 
     Attributes:
-        default_scope: Over what the sparsity is counted unless the user says otherwise: "global"
-            is all pruned layers together. PolynomialDecay and ConstantSparsity, names that
-            come from tfmot, have "layer", tfmot's meaning: each layer by itself.
+        default_scope: The scope that is used if the user does not choose one. "global" counts the
+            sparsity over all pruned layers together. PolynomialDecay and ConstantSparsity, whose
+            names come from tfmot, have tfmot's meaning "layer": each layer by itself.
 
     >>> class Half(PruningSchedule):
     ...     def __call__(self, step):
@@ -59,10 +60,13 @@ class PruningSchedule(abc.ABC):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> PruningSchedule:
-        """Builds a schedule from `get_config()`'s result or from tfmot's nested form.
+        """Makes a schedule from the result of `get_config()` or from tfmot's nested form.
 
-        Called on the base class, the nested form's "class_name" picks the schedule. Raises
-        ValueError if it names none, or another than the class this is called on.
+        If it is called on the base class, the "class_name" of the nested form decides which
+        schedule is made.
+
+        Raises:
+            ValueError: "class_name" is no schedule, or not the class on which this is called.
 
         >>> PruningSchedule.from_config(
         ...     {"class_name": "OneShot", "config": {"final_sparsity": 0.5, "step": 10}}
@@ -85,8 +89,11 @@ class PruningSchedule(abc.ABC):
     def _should_prune_in_step(
         self, step: Any, begin_step: int, end_step: int, frequency: int
     ) -> Any:
-        """Says if an update is due at `step`: every `frequency` steps from `begin_step` on, and at
-        `end_step`; an `end_step` of -1 is for ever."""
+        """Whether an update is due at `step`.
+
+        Updates are due every `frequency` steps from `begin_step` on, and at `end_step`. If
+        `end_step` is -1, they never end.
+        """
         _, step = open_step(step)
         due = (step >= begin_step) & ((step - begin_step) % frequency == 0)
         if end_step >= 0:
@@ -98,7 +105,8 @@ class PruningSchedule(abc.ABC):
     ) -> None:
         """Raises ValueError unless 0 <= begin_step <= end_step and frequency >= 1, all whole.
 
-        `allow_negative_1` is whether `end_step` may be -1, for ever.
+        If `allow_negative_1` is True, `end_step` may also be -1, which means that updates never
+        end.
         """
         begin_step = check_whole("begin_step", begin_step, 0)
         if end_step != -1 or not allow_negative_1:
@@ -120,7 +128,7 @@ class PruningSchedule(abc.ABC):
         return unwrap(self.get_config()) == unwrap(other.get_config())
 
     def __hash__(self) -> int:
-        # A user's config may hold lists, which have no hash; equality tells the rest apart.
+        # The config is not hashed, as it may hold lists. Equality distinguishes the rest.
         return hash(type(self))
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Looks at a schedule before training, at the steps that a run with it will come to."""
+"""Checks a schedule before training, at some of the steps that a run with it will reach."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-# How many updates between the first and the last one are looked at.
+# The number of updates between the first and the last one that are checked.
 BETWEEN = 8
-# The steps that are looked at where a schedule does not say when it ends.
+# If a schedule does not end, the updates with these numbers are checked.
 WITHOUT_END = (1, 2, 10, 100)
 
 
 def check_schedule(schedule: Any) -> None:
-    """Raises ValueError for a schedule that fails, or asks for a sparsity outside [0, 1).
+    """Raises ValueError for a schedule that fails, or returns a sparsity outside of [0, 1).
 
-    The steps looked at are 0, the schedule's `begin_step` and `end_step`, and eight of the updates
-    between them; for a schedule without an end, 0, 1, 2, 10 and 100. Only steps at which the
-    schedule prunes can be wrong, and step 0 in any case.
+    The schedule is called at step 0, at its `begin_step` and `end_step`, and at eight of the
+    updates between them. If it does not end, it is called at step 0, at `begin_step`, and at the
+    updates 1, 2, 10 and 100 after it. The sparsity is checked at step 0, and at the other steps if
+    an update is due there.
 
     Args:
-        schedule: callable step -> (should_prune, sparsity).
+        schedule: A callable step -> (should_prune, sparsity).
 
     >>> import tfshed
     >>> check_schedule(tfshed.PolynomialDecay(0.2, 0.9, begin_step=100, end_step=2000))
@@ -61,7 +62,7 @@ def _steps(schedule: Any) -> list[int]:
 
 
 def _attribute(schedule: Any, name: str, otherwise: int) -> int:
-    """A whole number that a schedule has under a name; NaN and other things are not whole."""
+    """The attribute of a schedule if it is a whole number, and `otherwise` if it is not."""
     value = getattr(schedule, name, None)
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
         return otherwise

@@ -1,4 +1,4 @@
-"""When an update happens and how far it prunes: the rules that all who ask a schedule share."""
+"""Decides when an update happens and to which sparsity; all code that calls schedules uses this."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from typing import Any
 import keras
 from keras import ops
 
-# Rounding of a sparsity near 0 stays within this.
+# A sparsity this little below 0 is taken for a rounded 0.
 ROUNDING = 1e-6
 
 
 def ask(schedule: Any, step: int) -> tuple[bool, float]:
     """Returns `schedule(step)` as Python numbers, whatever it returns."""
-    # tfmot's schedules compute with tensors: on an accelerator that would wait for its queue.
+    # tfmot's schedules compute with tensors. On an accelerator, reading the result would wait for
+    # everything in its queue.
     with keras.device("cpu:0"):
         due, sparsity = schedule(step)
         return bool(due), float(sparsity)
 
 
 def sparsity_at_start(schedule: Any) -> float | None:
-    """Returns the sparsity of an update due at step 0, before training; None without one.
+    """Returns the sparsity of an update that is due at step 0, before training; None if none is.
 
-    No optimizer step has the number 0: that update is done in the first step (`with_start`).
+    No optimizer step has the number 0, so this update is done in the first step (see `with_start`).
 
     >>> from tfshed import ConstantSparsity
     >>> sparsity_at_start(ConstantSparsity(0.5, begin_step=0))
@@ -33,13 +34,15 @@ def sparsity_at_start(schedule: Any) -> float | None:
 
 
 def with_start(at_start: float | None, step: Any, due: Any, sparsity: Any) -> tuple[Any, Any]:
-    """Returns what is to be done at `step`: the schedule's word, or in step 1 that of step 0.
+    """Returns (due, sparsity) for an optimizer step, with the update of step 0 done in step 1.
+
+    If an update is due in step 1 itself, that one is done and the one of step 0 is dropped.
 
     Args:
-        at_start: What `sparsity_at_start` says.
-        step: The number of the optimizer step, from 1 on: a Python int, or an int32 scalar tensor
-            inside a step.
-        due, sparsity: `schedule(step)`, as Python numbers or as tensors.
+        at_start: What `sparsity_at_start` returned.
+        step: The number of the optimizer step, which starts at 1: a Python int, or an int32 scalar
+            tensor inside a compiled step.
+        due, sparsity: What `schedule(step)` returned, as Python numbers or as tensors.
 
     >>> (
     ...     with_start(0.5, 1, False, 0.0),
@@ -57,7 +60,7 @@ def with_start(at_start: float | None, step: Any, due: Any, sparsity: Any) -> tu
 
 
 def update_at(schedule: Any, step: int) -> float | None:
-    """Returns the sparsity to which an update in optimizer step `step` prunes; None without one.
+    """Returns the sparsity of the update in optimizer step `step`; None if there is no update.
 
     >>> from tfshed import OneShot
     >>> update_at(OneShot(0.8, step=0), 1), update_at(OneShot(0.8, step=0), 2)
@@ -69,10 +72,10 @@ def update_at(schedule: Any, step: int) -> float | None:
 
 
 def usable_sparsity(value: Any) -> tuple[Any, Any]:
-    """Whether a schedule's value can be used, and the value as a sparsity in [0, 1).
+    """Returns whether a schedule's value can be used, and the value as a sparsity in [0, 1).
 
-    A compiled step may round 0 to a number just below it: XLA fuses a product and a sum. Such a
-    value is 0. NaN, infinity, and what lies further outside cannot be used.
+    In a compiled step, XLA fuses products and sums, and a 0 may be rounded to a number just below
+    it. Such a number counts as 0. NaN, infinity and numbers further outside cannot be used.
 
     Args:
         value: float32 scalar tensor.

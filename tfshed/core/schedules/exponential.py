@@ -1,4 +1,4 @@
-"""The paper's exponential schedules, in one piece and in cycles."""
+"""Exponential schedules: one decay, or a decay that advances once in each learning-rate cycle."""
 
 from __future__ import annotations
 
@@ -16,27 +16,36 @@ from tfshed.core.schedules.step import Ops, open_step
 @register("exponential")
 @keras.saving.register_keras_serializable(package="tfshed")
 class ExponentialDecay(Ramp):
-    """Exponential fall of the keep-ratio. Azarian & Porikli 2021 (arXiv 2103.10629), eq. 4.
+    """The keep-ratio decays exponentially to its final value.
 
-    r = R_f + (1 - R_f) exp(-t / tau), with R_f = 1 - final_sparsity and t = step - begin_step, so
-    that the normalised rate of pruning is the constant -1 / tau.
+    The keep-ratio at a step is
+
+        r = R_f + (1 - R_f) exp(-t / tau),
+
+    with R_f = 1 - final_sparsity and t = step - begin_step. In each step, the same fraction 1 / tau
+    of the distance to R_f is pruned.
 
     Args:
-        final_sparsity: 1 - R_f, in [0, 1).
-        time_constant: tau in steps, > 0: epochs * steps_per_epoch.
-        end_step: Last update, in steps, > begin_step.
-        begin_step: First update, in steps.
-        initial_sparsity: Sparsity up to `begin_step`, in [0, final_sparsity].
-        frequency: Steps between updates, or a float in (0, 1), a fraction of `steps_per_epoch`.
-        snap_final: Whether the value from `end_step` on is exactly `final_sparsity`; if not, it
-            keeps eq. 4's residue (1 - R_f) exp(-T / tau).
+        final_sparsity: The final sparsity 1 - R_f, in [0, 1).
+        time_constant: tau in steps, > 0. For a number of epochs: epochs * steps_per_epoch.
+        end_step: The step of the last update, > begin_step.
+        begin_step: The step of the first update. Default 0.
+        initial_sparsity: The sparsity up to `begin_step`, in [0, final_sparsity]. Default 0.
+        frequency: The number of steps between updates (default 100), or a float in (0, 1), which is
+            a fraction of an epoch and needs `steps_per_epoch`.
+        snap_final: Whether the sparsity from `end_step` on is exactly `final_sparsity` (default).
+            If False, the distance (1 - R_f) exp(-T / tau) of eq. 4 remains, where T is
+            end_step - begin_step.
+        steps_per_epoch: The number of optimizer steps in an epoch.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: An argument is out of its range.
 
     >>> schedule = ExponentialDecay(final_sparsity=0.85, time_constant=3 * 100, end_step=35 * 100)
     >>> [round(schedule.keep_ratio(100 * epoch), 3) for epoch in (0, 1, 2, 3, 5, 10, 35)]
     [1.0, 0.759, 0.586, 0.463, 0.311, 0.18, 0.15]
+
+    Source: Azarian & Porikli 2021 (arXiv 2103.10629), eq. 4.
     """
 
     _least_span = 1
@@ -63,51 +72,54 @@ class ExponentialDecay(Ramp):
         return self._left(ops.exp(-self._clock(ops, elapsed) / self.time_constant))
 
     def _clock(self, ops: Ops, elapsed: Any) -> Any:
-        """Returns t of the formula, in steps."""
+        """Returns the time t of the formula, in steps."""
         return ops.real(elapsed)
 
 
 @register("cyclic")
 @keras.saving.register_keras_serializable(package="tfshed")
 class CyclicExponentialDecay(ExponentialDecay):
-    """ExponentialDecay that moves only at the start, the gate, of each cycle of epochs.
+    """An ExponentialDecay that advances only in the first epochs, the gate, of each cycle.
 
-    Azarian & Porikli 2021 (arXiv 2103.10629), section 3.1: with a cyclic learning rate the target
-    "is only updated during the first two epochs in each cycle", while the rate is high. The text
-    leaves open by how much. With C = cycle_epochs, G = gate_epochs, c = floor(t / C) and
-    g = min(t mod C, G), all in epochs since `begin_step`, eq. 4 is taken at the time
+    It goes with a cyclic learning rate, so that pruning happens while the rate is high: the target
+    "is only updated during the first two epochs in each cycle" (the paper, section 3.1). The paper
+    does not say how much time passes in a gate, so `mode` chooses. Let C = cycle_epochs,
+    G = gate_epochs, and t the time in epochs since `begin_step`, so that c = floor(t / C) is the
+    number of the cycle and g = min(t mod C, G) the time within its gate. Eq. 4 is evaluated at
 
-    * "freeze": G c + g, the clock stands still outside of the gate;
-    * "hold": C c + g, eq. 4 itself in the gate, held after it, a jump at the start of a cycle;
-    * "stretch": C c + (C / G) g, faster in the gate, so that it meets eq. 4 at each cycle's end.
+    * "freeze": G c + g. The clock stands still outside of gates.
+    * "hold": C c + g. In a gate, the target is that of eq. 4. It is held until the next cycle,
+      which begins with a jump.
+    * "stretch": C c + (C / G) g. The clock runs faster in a gate, so that the target agrees with
+      eq. 4 at the end of each cycle.
 
-    Updates are due in the gate only, always at its last step, whose value holds until the next
-    cycle. The last gate is the one of the last cycle that begins before `end_step`. The schedule
-    is finished where the last gate closes, and nothing is pruned after it, when the learning rate
-    is low.
+    Updates are due only in gates, and always at the last step of a gate. The last gate is that of
+    the last cycle which begins before `end_step`. The schedule ends when the last gate closes, so
+    nothing is pruned after it, when the learning rate is low.
 
-    Eq. 4 has a residue there, (1 - R_f) exp(-T / tau) with T the time at which the last gate
-    closes. With `snap_final` this residue falls away in equal parts over the last gate, so that
-    the gate closes at exactly `final_sparsity`. The gates before it have the values of eq. 4.
+    At that time T, the distance (1 - R_f) exp(-T / tau) to the final keep-ratio remains. With
+    `snap_final`, it is removed linearly during the last gate, so that the gate closes at exactly
+    `final_sparsity`. The gates before have the values of eq. 4.
 
     Args:
-        final_sparsity, time_constant: As in ExponentialDecay.
-        end_step: No cycle begins at this step or later, in steps, > begin_step.
-        steps_per_epoch: Optimizer updates in an epoch.
-        cycle_epochs: C, > 0, not necessarily whole.
-        gate_epochs: G, in (0, cycle_epochs].
-        mode: "freeze", "hold" or "stretch".
-        begin_step: First update and start of the first cycle, in steps.
-        initial_sparsity, frequency: As in ExponentialDecay.
-        snap_final: Whether the last gate closes at exactly `final_sparsity`; if not, it keeps the
-            residue.
+        final_sparsity, time_constant: As in `ExponentialDecay`.
+        end_step: The step from which on no cycle begins, > begin_step.
+        steps_per_epoch: The number of optimizer steps in an epoch.
+        cycle_epochs: The length C of a cycle in epochs, > 0; it need not be whole. Default 7.
+        gate_epochs: The length G of a gate in epochs, in (0, cycle_epochs]. Default 2.
+        mode: "freeze" (default), "hold" or "stretch".
+        begin_step: The step at which the first cycle starts. Default 0.
+        initial_sparsity, frequency: As in `ExponentialDecay`.
+        snap_final: Whether the last gate closes at exactly `final_sparsity`. Default True.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: An argument is out of its range.
 
     >>> schedule = CyclicExponentialDecay(0.85, 3 * 100, 35 * 100, steps_per_epoch=100)
     >>> [round(schedule.keep_ratio(100 * epoch), 3) for epoch in (1, 2, 7, 8, 9, 29, 30, 35)]
     [0.759, 0.586, 0.586, 0.463, 0.374, 0.177, 0.15, 0.15]
+
+    Source: Azarian & Porikli 2021 (arXiv 2103.10629), section 3.1 and eq. 4.
     """
 
     def __init__(
@@ -157,7 +169,7 @@ class CyclicExponentialDecay(ExponentialDecay):
 
     @property
     def _span(self) -> int:
-        """Steps from `begin_step` to where the last gate closes, and with it the schedule."""
+        """The steps from `begin_step` until the last gate closes, which ends the schedule."""
         return min(self._last_gate + self._gate, super()._span)
 
     def _sparsity(self, ops: Ops, elapsed: Any) -> Any:

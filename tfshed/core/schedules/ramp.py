@@ -1,4 +1,4 @@
-"""Schedules that go from one sparsity to another, with an update every so many steps."""
+"""The base of schedules that go from one sparsity to another between two steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tfshed.core.schedules.step import Ops, close, open_step
 
 
 def frequency_in_steps(value: Any, steps_per_epoch: Any) -> int:
-    """The steps between two updates: a whole number of steps, or a fraction of an epoch."""
+    """Returns the steps between two updates, from a number of steps or a fraction of an epoch."""
     number = check_number("frequency", value)
     if number == 1 and not isinstance(number, int):
         raise ValueError(
@@ -48,7 +48,7 @@ class Ramp(PruningSchedule):
         self._validate_sparsity(final, "final_sparsity")
         if initial > final:
             raise ValueError(
-                f"expected initial_sparsity <= final_sparsity={final!r}, as what is pruned stays "
+                f"expected initial_sparsity <= final_sparsity={final!r}, as pruned weights stay "
                 f"pruned, received {initial!r}"
             )
         self.initial_sparsity, self.final_sparsity = float(initial), float(final)
@@ -60,14 +60,16 @@ class Ramp(PruningSchedule):
 
     @property
     def _span(self) -> int:
-        # No run is that long, and int32, all that JAX has by default, still holds it.
+        # A schedule without end spans the largest int32, which is longer than any run. JAX has no
+        # larger integers by default.
         return 2**31 - 1 if self.end_step == -1 else self.end_step - self.begin_step
 
     def __call__(self, step: Any) -> tuple[Any, Any]:
         ops, step = open_step(step)
-        # Whole steps are subtracted first: float32 cannot tell step 2**24 from the next one.
+        # Steps are subtracted as integers, since float32 cannot distinguish step 2**24 from the
+        # next one.
         elapsed = step - self.begin_step
-        # Clipped also because the formulas overflow outside of their range.
+        # The formulas would overflow outside of their range, so the time is clipped.
         sparsity = self._sparsity(ops, ops.clip(elapsed, 0, self._span))
         if self.snap_final:
             sparsity = ops.where(elapsed >= self._span, self.final_sparsity, sparsity)
@@ -78,21 +80,21 @@ class Ramp(PruningSchedule):
         return self._should_prune_in_step(elapsed, 0, self._span, self.frequency)
 
     def _sparsity(self, ops: Ops, elapsed: Any) -> Any:
-        """Returns the sparsity, as `ops.real`, `elapsed` steps after `begin_step`."""
+        """Returns the sparsity as a float, `elapsed` steps after `begin_step`."""
         return self._left(0.0 * ops.real(elapsed))
 
     def _left(self, fraction: Any) -> Any:
-        """Returns the sparsity at which `fraction` of the way is still to go."""
+        """Returns the sparsity when `fraction` of the way to the final one remains."""
         return self.final_sparsity + (self.initial_sparsity - self.final_sparsity) * fraction
 
     def _linear(self, ops: Ops, elapsed: Any) -> Any:
-        """Returns what is left of the way if it is gone at constant speed, exactly 1 to 0."""
+        """Returns the fraction of the way that remains at constant speed, exactly from 1 to 0."""
         return ops.real(self._span - elapsed) / max(self._span, 1)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments; a frequency given in epochs is in steps here."""
+        """Returns the constructor's arguments, with the frequency in steps."""
         names = list(inspect.signature(type(self)).parameters)
-        # Of no use once the frequency is in steps; kept only where the formula needs it.
+        # With the frequency in steps, steps_per_epoch is needed by schedules whose formula has it.
         if not hasattr(self, "steps_per_epoch"):
             names = [name for name in names if name != "steps_per_epoch"]
         return {name: getattr(self, name) for name in names}

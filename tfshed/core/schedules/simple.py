@@ -1,4 +1,4 @@
-"""Constant, linear and polynomial sparsity; all at once; step by step."""
+"""Simple schedules: constant, polynomial, linear, one-shot and iterative pruning."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ from tfshed.core.schedules.step import Ops
 @register("constant")
 @keras.saving.register_keras_serializable(package="tfshed")
 class ConstantSparsity(Ramp):
-    """The same sparsity from `begin_step` on: s = target_sparsity. tfmot's class.
+    """The same target sparsity from `begin_step` on. It is tfmot's class of this name.
+
+    The sparsity is s = target_sparsity from `begin_step` on, and 0 before.
 
     Args:
-        target_sparsity: Sparsity in [0, 1); also kept as `final_sparsity`.
-        begin_step: First update, in steps. Before it the sparsity is 0.
-        end_step: Last update, in steps; -1 is for ever.
-        frequency: Steps between updates, or a float in (0, 1), a fraction of `steps_per_epoch`.
+        target_sparsity: The sparsity, in [0, 1). It is also available as `final_sparsity`.
+        begin_step: The step of the first update.
+        end_step: The step of the last update. Default -1: updates never end.
+        frequency: The number of steps between updates (default 100), or a float in (0, 1), which is
+            a fraction of an epoch and needs `steps_per_epoch`.
+        steps_per_epoch: The number of optimizer steps in an epoch.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: An argument is out of its range.
 
     >>> schedule = ConstantSparsity(0.5, begin_step=100, frequency=10)
     >>> schedule(99), schedule(100), schedule(101)
@@ -49,34 +53,40 @@ class ConstantSparsity(Ramp):
 
     @property
     def target_sparsity(self) -> float:
-        """The sparsity, under tfmot's name."""
+        """The sparsity, by the name that tfmot gives it."""
         return self.final_sparsity
 
 
 @register("polynomial")
 @keras.saving.register_keras_serializable(package="tfshed")
 class PolynomialDecay(Ramp):
-    """Polynomial rise of the sparsity, cubic by default. tfmot's class, Zhu & Gupta 2017, eq. 1.
+    """The sparsity rises by a polynomial, by default a cubic one. It is tfmot's class of this name.
 
-    s = s_f + (s_i - s_f) (1 - (step - begin_step) / (end_step - begin_step)) ** power
+    The sparsity at a step is
 
-    Other than in tfmot the update at `end_step` always happens, the one at step 0 too, and
-    begin_step == end_step gives the final sparsity at that step.
+        s = s_f + (s_i - s_f) (1 - (step - begin_step) / (end_step - begin_step)) ** power.
+
+    Unlike in tfmot, the updates at `end_step` and at step 0 always happen, and if begin_step equals
+    end_step, the sparsity at that step is the final one.
 
     Args:
-        initial_sparsity: s_i in [0, 1), the sparsity up to `begin_step`.
-        final_sparsity: s_f in [0, 1), at least s_i, the sparsity from `end_step` on.
-        begin_step: First update, in steps.
-        end_step: Last update, in steps, >= begin_step.
-        power: Exponent, > 0.
-        frequency: Steps between updates, or a float in (0, 1), a fraction of `steps_per_epoch`.
+        initial_sparsity: The sparsity s_i up to `begin_step`, in [0, 1).
+        final_sparsity: The sparsity s_f from `end_step` on, in [0, 1), at least s_i.
+        begin_step: The step of the first update.
+        end_step: The step of the last update, >= begin_step.
+        power: The exponent, > 0. Default 3.
+        frequency: The number of steps between updates (default 100), or a float in (0, 1), which is
+            a fraction of an epoch and needs `steps_per_epoch`.
+        steps_per_epoch: The number of optimizer steps in an epoch.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: An argument is out of its range.
 
     >>> schedule = PolynomialDecay(0.0, 0.8, begin_step=0, end_step=250, frequency=100)
     >>> [(step, round(schedule(step)[1], 4)) for step in range(300) if schedule(step)[0]]
     [(0, 0.0), (100, 0.6272), (200, 0.7936), (250, 0.8)]
+
+    Source: Zhu & Gupta 2017 (arXiv 1710.01878), eq. 1.
     """
 
     default_scope = "layer"
@@ -104,24 +114,32 @@ class PolynomialDecay(Ramp):
 @register("linear")
 @keras.saving.register_keras_serializable(package="tfshed")
 class LinearDecay(Ramp):
-    """Linear fall of the keep-ratio. Azarian & Porikli 2021 (arXiv 2103.10629), eq. 3.
+    """The keep-ratio falls linearly to its final value.
 
-    r = 1 - (1 - R_f) t / T, with R_f = 1 - final_sparsity, t = step - begin_step and
-    T = end_step - begin_step; it starts from 1 - initial_sparsity if that is given.
+    The keep-ratio at a step is
+
+        r = 1 - (1 - R_f) t / T,
+
+    with R_f = 1 - final_sparsity, t = step - begin_step and T = end_step - begin_step. If
+    `initial_sparsity` is given, it falls from 1 - initial_sparsity.
 
     Args:
-        final_sparsity: 1 - R_f, in [0, 1).
-        end_step: Last update, in steps, >= begin_step.
-        begin_step: First update, in steps.
-        initial_sparsity: Sparsity up to `begin_step`, in [0, final_sparsity].
-        frequency: Steps between updates, or a float in (0, 1), a fraction of `steps_per_epoch`.
+        final_sparsity: The final sparsity 1 - R_f, in [0, 1).
+        end_step: The step of the last update, >= begin_step.
+        begin_step: The step of the first update. Default 0.
+        initial_sparsity: The sparsity up to `begin_step`, in [0, final_sparsity]. Default 0.
+        frequency: The number of steps between updates (default 100), or a float in (0, 1), which is
+            a fraction of an epoch and needs `steps_per_epoch`.
+        steps_per_epoch: The number of optimizer steps in an epoch.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: An argument is out of its range.
 
     >>> schedule = LinearDecay(final_sparsity=0.85, end_step=35 * 100)
     >>> [round(schedule.keep_ratio(100 * epoch), 3) for epoch in (0, 5, 20, 35)]
     [1.0, 0.879, 0.514, 0.15]
+
+    Source: Azarian & Porikli 2021 (arXiv 2103.10629), eq. 3.
     """
 
     def __init__(
@@ -145,14 +163,17 @@ class LinearDecay(Ramp):
 @register("one_shot")
 @keras.saving.register_keras_serializable(package="tfshed")
 class OneShot(Ramp):
-    """All of the pruning in one update, at `step`: s = 0 before it, final_sparsity from it on.
+    """All pruning is done in a single update.
+
+    The sparsity is 0 before `step`, and `final_sparsity` from `step` on.
 
     Args:
-        final_sparsity: Sparsity in [0, 1).
-        step: The update, in steps; also kept as `begin_step` and `end_step`.
+        final_sparsity: The sparsity, in [0, 1).
+        step: The step of the update. It is also available as `begin_step` and `end_step`. Default
+            0: before training.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: An argument is out of its range.
 
     >>> schedule = OneShot(0.8, step=500)
     >>> schedule(499), schedule(500), schedule(501)
@@ -172,24 +193,30 @@ class OneShot(Ramp):
 @register("iterative")
 @keras.saving.register_keras_serializable(package="tfshed")
 class Iterative(Ramp):
-    """Rounds of pruning and retraining. Renda et al. 2020 (arXiv 2003.02389).
+    """Pruning and retraining alternate in rounds.
 
-    r = max(keep_per_round ** (k + 1), 1 - final_sparsity) in round k = 0, 1, .. since
-    `begin_step`. An update is due at the start of each round; the first round that reaches the
-    final sparsity is the last, its start is `end_step`.
+    The keep-ratio in round k = 0, 1, ... is
+
+        r = max(keep_per_round ** (k + 1), 1 - final_sparsity).
+
+    An update is due at the start of each round. The last round is the first one that reaches the
+    final sparsity; its start is available as `end_step`.
 
     Args:
-        final_sparsity: Sparsity in [0, 1).
-        steps_per_round: Steps from one round to the next, >= 1; also kept as `frequency`.
-        begin_step: Start of the first round, in steps. Before it the sparsity is 0.
-        keep_per_round: What part of the kept weights a round keeps, in (0, 1).
+        final_sparsity: The final sparsity, in [0, 1).
+        steps_per_round: The number of steps in a round, >= 1. It is also available as `frequency`.
+        begin_step: The step at which the first round starts. The sparsity is 0 before it. Default
+            0.
+        keep_per_round: The fraction of the kept weights that a round keeps, in (0, 1). Default 0.8.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: An argument is out of its range.
 
     >>> schedule = Iterative(0.5, steps_per_round=1000)
     >>> [(step, round(schedule(step)[1], 3)) for step in range(9999) if schedule(step)[0]]
     [(0, 0.2), (1000, 0.36), (2000, 0.488), (3000, 0.5)]
+
+    Source: Renda et al. 2020 (arXiv 2003.02389).
     """
 
     def __init__(
@@ -206,14 +233,16 @@ class Iterative(Ramp):
             raise ValueError(
                 f"expected keep_per_round to be in (0, 1), received {keep_per_round!r}"
             )
-        # Else rounding makes one round too many of a final sparsity like 1 - 0.8**5.
+        # Without the 1e-9, rounding would give one round too many for a final sparsity such as
+        # 1 - 0.8**5.
         rounds = math.log(1 - final_sparsity) / math.log(self.keep_per_round) - 1e-9
         begin_step = check_whole("begin_step", begin_step, 0)
         end_step = begin_step + (max(1, math.ceil(rounds)) - 1) * self.steps_per_round
         self._set(0.0, final_sparsity, begin_step, end_step, self.steps_per_round, None)
 
     def _sparsity(self, ops: Ops, elapsed: Any) -> Any:
-        # In float32 a power would multiply the rounding of its base.
+        # A power is computed as an exponential, since in float32 the rounding error of the base
+        # would be multiplied by the exponent.
         rounds = ops.real(elapsed // self.steps_per_round + 1)
         sparsity = 1.0 - ops.exp(rounds * math.log(self.keep_per_round))
         return ops.where(sparsity > self.final_sparsity, self.final_sparsity, sparsity)

@@ -1,4 +1,4 @@
-"""The step that a schedule is asked about: numbers and tensors of every framework alike."""
+"""Lets schedules compute with a step of any kind: a number, or a tensor of any framework."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 
 class Ops(NamedTuple):
-    """The few operations a schedule needs, in the framework of the step it was given."""
+    """The operations that schedules need, in the framework that the step belongs to."""
 
     where: Callable[[Any, Any, Any], Any]
     clip: Callable[[Any, int, int], Any]
@@ -20,10 +20,10 @@ class Ops(NamedTuple):
 
 
 def open_step(step: Any) -> tuple[Ops, Any]:
-    """Returns the operations for `step`, and `step` as a signed integer or a wide float."""
+    """Returns the operations for `step`, and `step` as a signed integer or at least float32."""
     if isinstance(step, keras.Variable):
         step = step.value
-    # Whoever holds a tensor has imported its framework, so none is ever imported here.
+    # If `step` is a tensor, its framework has been imported already, so none is imported here.
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(step, torch.Tensor):
         wide = torch.float32 if step.is_floating_point() else torch.int64
@@ -32,7 +32,7 @@ def open_step(step: Any) -> tuple[Ops, Any]:
     jax = sys.modules.get("jax")
     if jax is not None and isinstance(step, jax.Array):
         jnp = jax.numpy
-        # `int` is int64 only where the user turned x64 on.
+        # In JAX `int` means int64 only if the user has turned x64 on, and int32 otherwise.
         real = jnp.issubdtype(step.dtype, jnp.floating)
         step = step.astype(jnp.promote_types(step.dtype, jnp.float32) if real else int)
         return Ops(jnp.where, jnp.clip, jnp.exp, lambda x: x.astype(jnp.float32)), step
@@ -49,6 +49,6 @@ def open_step(step: Any) -> tuple[Ops, Any]:
 
 
 def close(result: Any) -> Any:
-    """Turns a NumPy scalar into a Python one, leaves the rest alone."""
+    """Converts a NumPy scalar to a Python number; returns anything else unchanged."""
     scalar = isinstance(result, (np.generic, np.ndarray)) and result.ndim == 0
     return result.item() if scalar else result
