@@ -1,4 +1,4 @@
-"""Networks that the papers prune, by name, for Keras 3 and every backend."""
+"""The networks that papers on pruning use, by name, for Keras 3 and every backend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The networks of keras.applications that the papers prune."""
+"""Registers the networks of keras.applications that papers on pruning use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import keras
 from tfshed.models.registry import register
 
 MOBILE = ("alpha", "minimalistic", "dropout_rate")
-# Name here, name in keras.applications, what its `preprocess_input` does, and other details.
+# Each entry has the name here, the name in keras.applications, the mode of its `preprocess_input`,
+# and other arguments of `register`.
 APPLICATIONS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("resnet50", "ResNet50", "caffe", {}),
     ("vgg16", "VGG16", "caffe", {"fixed_head": True}),

@@ -1,4 +1,4 @@
-"""`build`: a network by its name, from raw images to logits."""
+"""Builds a network by its name, from raw images to logits."""
 
 from __future__ import annotations
 
@@ -33,52 +33,55 @@ def build(
     weights: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Any:
-    """Builds a network that takes raw images, uint8 from 0 to 255, and ends in **logits**.
+    """Builds a network that takes raw images (uint8 from 0 to 255) and returns **logits**.
 
-    It is one flat functional model of stock Keras layers: what is saved loads without tfshed.
-    Preprocessing is a part of it and computes in float32 under every dtype policy. Keras turns
-    floats into uint8 at the input: do not scale images before.
+    The network is one flat functional model of Keras' own layers, so a saved model loads without
+    tfshed. It contains the preprocessing, which computes in float32 under every dtype policy. Do
+    not scale images before: Keras converts floats to uint8 at the input.
 
     Args:
-        name: one of `names()`:
+        name: One of `names()`:
 
             * resnet20, resnet32, resnet56, resnet110: see `tfshed.models.resnet`; options width,
               shortcut, bn_momentum, bn_epsilon;
             * vgg16_bn, vgg19_bn: for CIFAR, see `tfshed.models.vgg.vgg_bn`; options width,
               bn_momentum, bn_epsilon;
-            * lenet_300_100: see `tfshed.models.lenet`;
+            * lenet_300_100: see `tfshed.models.lenet`; no options;
             * resnet50, vgg16, inception_v3, efficientnet_b0, convnext_tiny, mobilenet_v3_large and
-              mobilenet_v3_small of keras.applications; the last two with options alpha,
+              mobilenet_v3_small of keras.applications; the last two have the options alpha,
               minimalistic and dropout_rate.
-        input_shape: (height, width, channels). The networks of keras.applications take 32x32 and
-            more (inception_v3: 75x75) of 3 channels, or of 1 with another preprocessing than
-            "imagenet"; the others any size.
-        classes: number of logits.
-        weight_decay: d >= 0; d * w is added to the gradient of the loss, by `L2(d / 2)`.
-        decay_on: "kernels", every convolutional and dense kernel: not biases and normalisation, nor
-            depthwise kernels, which have few weights each (Howard et al. 2017, section 3.2). Or
-            "all", every trainable variable, as the code of Renda et al. 2020 has it.
-        preprocessing: "none" (a cast), "unit" (x / 255), "standardize" (each image by itself:
-            (x - mean) / max(deviation, 1 / sqrt(n)) over its n numbers), "imagenet" (what the
-            network of keras.applications expects), or (means, deviations) with a number for each
-            channel, in units of 0..255. None: "imagenet" for networks of keras.applications, "unit"
-            for lenet_300_100, "standardize" for the others.
-        seed: int >= 0, makes initial weights and dropout reproducible; the global random states
-            are left as they are. None follows `keras.utils.set_random_seed`.
-        weights: None, a `.weights.h5` or `.keras` file of this network (a pruned one too), or
-            "imagenet": downloaded by Keras; the head stays fresh unless classes is 1000 (vgg16:
-            and images are 224x224).
-        **options: of the network.
+        input_shape: The shape of images as (height, width, channels). The networks of
+            keras.applications need at least 32x32 pixels (inception_v3: 75x75) and 3 channels, or 1
+            channel with a preprocessing that is not "imagenet". The others take any size.
+        classes: The number of logits.
+        weight_decay: The decay d >= 0, by which d * w is added to the gradient of each weight w, in
+            the form of a regularizer `L2(d / 2)`. Default 0.
+        decay_on: Which variables decay. "kernels" (default): every convolutional and dense kernel,
+            but not biases and normalisation, nor depthwise kernels, which have few weights (Howard
+            et al. 2017, section 3.2). "all": every trainable variable, as in the code of Renda et
+            al. 2020.
+        preprocessing: "none" (only a cast to float), "unit" (x / 255), "standardize" (each image
+            separately: (x - mean) / max(deviation, 1 / sqrt(n)) over its n numbers), "imagenet"
+            (what the network of keras.applications expects), or (means, deviations) with a number
+            for each channel, in units of 0 to 255. Default None: "imagenet" for networks of
+            keras.applications, "unit" for lenet_300_100, "standardize" for the others.
+        seed: An int >= 0 that makes initial weights and dropout reproducible; global random states
+            are not changed. Default None: they depend on `keras.utils.set_random_seed`.
+        weights: A `.weights.h5` or `.keras` file of this network, which may be pruned, or
+            "imagenet", which Keras downloads. Of ImageNet's weights, those of the last layer are
+            loaded only if classes is 1000 (for vgg16: and images are 224x224). Default None: random
+            initial weights.
+        **options: Options of the network.
 
     Returns:
         A functional `keras.Model`, not compiled, from (batch, height, width, channels) to
-        (batch, classes). Layers have the same names in every process.
+        (batch, classes). Its layers have the same names in every process.
 
     Raises:
-        ValueError: unknown name, an argument out of its range, a weights file that does not fit
-            (the first weight that differs is named).
-        TypeError: an option that the network does not take.
-        FileNotFoundError: no such weights file.
+        ValueError: The name is unknown, an argument is out of its range, or the weights file does
+            not fit (the error names the first weight that differs).
+        TypeError: The network does not take one of the options.
+        FileNotFoundError: The weights file does not exist.
         OSError: ImageNet's weights cannot be downloaded.
 
     >>> from tfshed import models
@@ -123,7 +126,7 @@ def _shape(name: str, network: Network, input_shape: Any) -> tuple[int, ...]:
     if min(sizes[:2]) < network.least:
         raise ValueError(
             f"input_shape: {name} expected at least {network.least}x{network.least} pixels, "
-            f"received {sizes}. Enlarge the images or take another network."
+            f"received {sizes}. Enlarge the images or use another network."
         )
     if network.mode is not None and sizes[2] not in (1, 3):
         raise ValueError(f"input_shape: {name} expected 1 or 3 channels, received {sizes}")
@@ -131,14 +134,14 @@ def _shape(name: str, network: Network, input_shape: Any) -> tuple[int, ...]:
         raise ValueError(
             "expected keras.config.image_data_format() to be 'channels_last', received "
             f"{keras.config.image_data_format()!r}. Call "
-            "keras.config.set_image_data_format('channels_last') before."
+            "keras.config.set_image_data_format('channels_last') first."
         )
     return tuple(int(n) for n in sizes)
 
 
 @contextlib.contextmanager
 def _seeded(seed: int | None) -> Iterator[None]:
-    """Where Keras draws the seeds of initialisers and dropout, from Python's generator."""
+    """Within the block, Python's random generator, from which Keras draws seeds, has this seed."""
     state = random.getstate()
     if seed is not None:
         random.seed(seed)
@@ -150,22 +153,24 @@ def _seeded(seed: int | None) -> Iterator[None]:
 
 
 def _decay_kernels(model: Any, rate: float) -> None:
+    """Adds weight decay to all kernels except depthwise ones."""
     for layer in layers_in(model):
         if not isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
             continue
-        # A convolution in groups of one channel is a depthwise one by another name.
+        # A convolution with one input channel for each group is a depthwise one.
         if getattr(layer, "groups", 1) > 1 and layer.kernel.shape[-2] == 1:
             continue
-        # On the layer for its copies, on the variable for this model.
+        # The variable's regularizer is used by this model, the layer's by copies of the layer.
         layer.kernel_regularizer = keras.regularizers.L2(rate / 2)
         layer.kernel.regularizer = layer.kernel_regularizer
 
 
 def _decay_all(model: Any, rate: float) -> None:
+    """Adds weight decay to all trainable variables."""
     for layer in model.layers:
         for variable in layer.trainable_variables:
             variable.regularizer = keras.regularizers.L2(rate / 2)
-            # What a copy of the layer, and a saved model, will have.
+            # A copy of the layer, and a saved model, get the regularizer of the layer.
             argument = f"{variable.name}_regularizer"
             if hasattr(layer, argument):
                 setattr(layer, argument, variable.regularizer)

@@ -1,4 +1,4 @@
-"""A network put onto another input: the same layers anew, in one flat graph."""
+"""Rebuilds a network on another input, with new layers in one flat graph."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import keras
 
 from tfshed.attach.keras3.private import snake_case
 
-# With these some of keras.applications preprocess images; here that is done in front of them.
+# Layers with which some networks of keras.applications preprocess images. They are left out, as
+# images are preprocessed before the network.
 BUILT_IN = (keras.layers.Rescaling, keras.layers.Normalization)
 
 
 def names_of(model: Any) -> dict[int, str]:
-    """A name for each operation of the model, by identity, that depends on the model alone.
+    """Returns a name for each operation of a model, by its id, that is the same in every process.
 
-    Keras numbers layers without a name through all models of a process.
+    For layers without a name, Keras counts through all models of a process, so their names depend
+    on the models built before.
     """
     made: Counter[str] = Counter()
     names = {}
@@ -31,16 +33,16 @@ def names_of(model: Any) -> dict[int, str]:
 
 
 def graft(model: Any, image: Any, fed: Any, name: str) -> Any:
-    """A model from `image` to the outputs of `model` on `fed`, which is made of `image`.
+    """Returns a model that computes `fed` from `image`, and then what `model` computes from `fed`.
 
     Args:
-        model: a functional model with one input. Its own preprocessing is left out.
-        image: what `keras.Input` returned.
-        fed: a Keras tensor that depends on `image` only.
-        name: of the new model.
+        model: A functional model with one input. Its own preprocessing is left out.
+        image: The new input, which `keras.Input` returned.
+        fed: A Keras tensor that was computed from `image` alone.
+        name: The name of the new model.
 
     Returns:
-        A functional model of new layers with new weights.
+        A functional model with new layers and new weights.
     """
     names = names_of(model)
 

@@ -12,19 +12,19 @@ from tfshed.models.registry import register
 
 @register("lenet_300_100", preprocessing="unit")
 def lenet_300_100(input_shape: Sequence[int], classes: int) -> Any:
-    """Builds two hidden layers of 300 and 100 ReLU units on all pixels; it ends in logits.
+    """Builds a network of two hidden dense layers with 300 and 100 ReLU units, and logits.
 
-    Kernels start from Glorot's normal distribution.
+    Kernels are initialised with Glorot's normal distribution.
 
     Args:
-        input_shape: (height, width, channels).
-        classes: number of logits.
+        input_shape: The shape of images as (height, width, channels).
+        classes: The number of logits.
 
     >>> lenet_300_100((28, 28, 1), 10).count_params()
     266610
 
-    Source: LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition"; as pruned
-    by Frankle & Carbin 2019, "The Lottery Ticket Hypothesis".
+    Source: LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition". This form
+    is pruned by Frankle & Carbin 2019, "The Lottery Ticket Hypothesis".
     """
     inputs = keras.Input(input_shape)
     x = keras.layers.Flatten(name="flatten")(inputs)

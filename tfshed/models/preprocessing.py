@@ -1,4 +1,4 @@
-"""From raw images to what a network is fed, as part of the model, in stock Keras layers."""
+"""The preprocessing of raw images, as a part of the model made of Keras' own layers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from keras import ops
 
 from tfshed.core.arguments import check_number
 
-# What keras.applications' `preprocess_input` does, as mean and deviation of pixels in 0..255;
-# "caffe" takes them after turning RGB into BGR.
+# What `preprocess_input` of keras.applications does in each mode, as means and deviations of
+# pixels from 0 to 255. In the mode "caffe", channels are in the order BGR.
 MODES = {
     "caffe": ((103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
     "tf": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
@@ -20,15 +20,17 @@ MODES = {
 }
 NAMES = ("none", "unit", "standardize", "imagenet")
 
-How = str | tuple[tuple[float, ...], tuple[float, ...]]
+Preprocessing = str | tuple[tuple[float, ...], tuple[float, ...]]
 
 
-def checked(how: Any, channels: int, mode: str | None, network: str) -> How:
-    """Returns what `preprocess` takes; "imagenet" becomes the network's mode.
+def checked(how: Any, channels: int, mode: str | None, network: str) -> Preprocessing:
+    """Checks a preprocessing and returns it as `preprocess` takes it.
+
+    "imagenet" becomes the mode of the network.
 
     Raises:
-        ValueError: unknown, not for this number of channels, or "imagenet" for a network without
-            a mode.
+        ValueError: The preprocessing is unknown or does not fit the number of channels, or it is
+            "imagenet" and the network has no mode.
     """
     if isinstance(how, str):
         if how not in NAMES:
@@ -47,8 +49,8 @@ def checked(how: Any, channels: int, mode: str | None, network: str) -> How:
         if channels != 3:
             raise ValueError(
                 "preprocessing: 'imagenet' (the default of this network) expected 3 channels, "
-                f"received {channels}. Give preprocessing='standardize' for grey images, or "
-                "repeat their channel."
+                f"received {channels}. For grey images pass preprocessing='standardize', or "
+                "repeat their channel three times."
             )
         return mode
     pair = how if isinstance(how, Sequence) and len(how) == 2 else ()
@@ -68,14 +70,15 @@ def checked(how: Any, channels: int, mode: str | None, network: str) -> How:
     )
 
 
-def preprocess(image: Any, how: How) -> Any:
-    """The float32 tensor of a functional model that a network is fed, whatever the dtype policy.
+def preprocess(image: Any, how: Preprocessing) -> Any:
+    """Returns the preprocessed image, a float32 Keras tensor under every dtype policy.
 
     Args:
-        image: a Keras tensor (batch, height, width, channels) of numbers in 0..255, all sizes but
-            the batch's known.
+        image: A Keras tensor (batch, height, width, channels) of numbers from 0 to 255. All sizes
+            except the batch must be known.
         how: "none" (only a cast), "unit" (x / 255), "standardize" ((x - mean) / max(deviation,
-            1 / sqrt(n)) over the n numbers of each image), a key of MODES, or (means, deviations).
+            1 / sqrt(n)) over the n numbers of each image), a key of `MODES`, or (means,
+            deviations).
     """
     if how == "caffe":
         image = ops.flip(image, axis=-1)
@@ -88,7 +91,8 @@ def preprocess(image: Any, how: How) -> Any:
     x = keras.layers.Rescaling(scale, offset, dtype="float32", name="preprocessing")(image)
     if how != "standardize":
         return x
-    # Operations keep the type of what they get, float32, under every policy.
+    # Unlike layers, these operations do not depend on the dtype policy: they compute in the dtype
+    # of their input, float32.
     axes = (1, 2, 3)
     deviation = ops.std(x, axis=axes, keepdims=True)
     least = 1 / math.sqrt(math.prod(image.shape[1:]))

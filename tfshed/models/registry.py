@@ -1,4 +1,4 @@
-"""Which networks there are by name, what each of them can be built with, and how more are added."""
+"""The table of networks by name, with their options, to which you can add your own."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ NETWORKS: Registry[Maker] = Registry("name")
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A network by name.
+    """A network and what must be known to build it.
 
     Attributes:
-        make: (input_shape, classes, **options) -> a functional model from float images to logits.
-        options: names of what else `make` takes.
-        preprocessing: the default.
-        mode: what `preprocess_input` of keras.applications does; None for other networks.
-        least: the smallest height and width, in pixels.
-        size: height and width of the images that ImageNet's weights were trained on, in pixels.
-        fixed_head: whether the shapes of its last layers depend on the size of images.
+        make: A function (input_shape, classes, **options) -> a functional model from float images
+            to logits.
+        options: The names of the options that `make` takes.
+        preprocessing: The default preprocessing of images.
+        mode: The mode of its `preprocess_input` in keras.applications; None for other networks.
+        least: The smallest height and width of images, in pixels.
+        size: The height and width of the images that ImageNet's weights were trained with, in
+            pixels.
+        fixed_head: Whether the shapes of its last layers depend on the size of images.
     """
 
     make: Maker
@@ -50,18 +52,20 @@ def register(
     size: int = 224,
     fixed_head: bool = False,
 ) -> Callable[[Maker], Maker]:
-    """A decorator that adds a network under a name.
+    """Returns a decorator that registers a network under a name.
 
-    `build`, recipes and the command line find it there. A file in `tfshed/models/` needs no other
-    change anywhere; code outside of the package has to be imported before the name is used, which a
-    recipe does that defines its network itself.
+    The name can then be used in `build`, in recipes and on the command line. A new file in
+    `tfshed/models/` is found by itself. Code outside of the package must be imported before the
+    name is used; a recipe can define its network itself.
 
     Args:
-        name: of the network.
-        options, preprocessing, mode, least, size, fixed_head: see `Network`.
+        name: The name of the network.
+        options: The names of the options that its function takes. Default: none.
+        preprocessing: The default preprocessing. Default "standardize".
+        mode, least, size, fixed_head: See `Network`.
 
     Raises:
-        ValueError: the name is taken, or empty.
+        ValueError: The name is empty, or taken by another function.
 
     >>> import keras
     >>> from tfshed import models
@@ -83,7 +87,7 @@ def register(
 
 
 def names() -> tuple[str, ...]:
-    """The names that `build` knows.
+    """Returns the names that `build` knows.
 
     >>> from tfshed import models
     >>> "resnet20" in models.names()
@@ -94,11 +98,11 @@ def names() -> tuple[str, ...]:
 
 
 def find(name: Any, options: dict[str, Any]) -> Network:
-    """The network of that name.
+    """Returns the network of this name, after checking its options.
 
     Raises:
-        ValueError: unknown name; the known ones and the nearest are in the message.
-        TypeError: an option it does not take.
+        ValueError: The name is unknown. The error lists all names and suggests a similar one.
+        TypeError: The network does not take one of the options.
     """
     import_folder("tfshed.models")
     NETWORKS.get(name)

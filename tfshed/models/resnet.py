@@ -1,4 +1,4 @@
-"""CIFAR-style residual networks (He et al. 2016, section 4.2)."""
+"""The residual networks that He et al. (2016, section 4.2) trained on CIFAR-10."""
 
 from __future__ import annotations
 
@@ -28,31 +28,35 @@ def resnet(
 ) -> Any:
     """Builds the residual network that He et al. trained on CIFAR-10.
 
-    A 3x3 convolution, three stages of `n = (depth - 2) / 6` blocks with `width`, `2 * width` and
-    `4 * width` filters, global average pooling and a dense layer. The second and third stage
-    halve height and width, rounding up. A block is conv-BN-ReLU-conv-BN, added to its shortcut,
-    then ReLU. The network ends in **logits**: use a loss with `from_logits=True`.
+    It consists of a 3x3 convolution, three stages of `n = (depth - 2) / 6` blocks with `width`,
+    `2 * width` and `4 * width` filters, global average pooling and a dense layer. The second and
+    third stage halve height and width, rounding up. A block is conv-BN-ReLU-conv-BN, added to its
+    shortcut, followed by ReLU. The network returns **logits**: use a loss with `from_logits=True`.
 
-    Kernels start from He's normal distribution (He et al. 2015), convolutions have no bias.
+    Kernels are initialised with He's normal distribution (He et al. 2015). Convolutions have no
+    bias.
 
     Args:
-        depth: layers with weights along the main path, `6 * n + 2`: 20, 32, 44, 56, 110.
-        input_shape: `(height, width, channels)` without the batch, channels last. Any size from
-            1x1 on, odd ones too; height and width may be `None`.
-        classes: number of logits.
-        width: filters of the first stage.
-        weight_decay: `L2` factor of every kernel, dense one included; the loss gets
-            `weight_decay * sum(kernel ** 2)`. The papers' `decay d` on the gradient is
-            `weight_decay = d / 2` here. 0 adds no regularizer.
-        name: of the model; `resnet<depth>` where `None`.
-        seed: makes the initial kernels reproducible, each kernel with its own stream. `None`
-            follows `keras.utils.set_random_seed`.
-        shortcut: where a stage changes the shape, `"B"` projects with a 1x1 convolution and
-            BatchNorm, as the pruning papers' code does (Renda et al. 2020); `"A"` takes every
-            second pixel and pads the new channels with zeros, without parameters, as He et al.
-            did on CIFAR-10.
-        bn_momentum, bn_epsilon: of every BatchNorm, `0 <= momentum < 1` and `epsilon > 0`; the
-            defaults are Keras'. With few steps an epoch a momentum of 0.99 averages over several.
+        depth: The number of layers with weights along the main path, `6 * n + 2`: 20, 32, 44, 56,
+            110, ...
+        input_shape: The shape of images as `(height, width, channels)`, without the batch. Any size
+            from 1x1 on is possible, also an odd one; height and width may be `None`. Default
+            (32, 32, 3).
+        classes: The number of logits. Default 10.
+        width: The number of filters of the first stage. Default 16.
+        weight_decay: The `L2` factor of every kernel, that of the dense layer included:
+            `weight_decay * sum(kernel ** 2)` is added to the loss. A decay d that papers add to the
+            gradient is `weight_decay = d / 2` here. Default 0: no regularizer.
+        name: The name of the model. Default None: `resnet<depth>`.
+        seed: An int that makes the initial kernels reproducible. Default None: they depend on
+            `keras.utils.set_random_seed`.
+        shortcut: What a shortcut does where a stage changes the shape. `"B"` (default): a 1x1
+            convolution and BatchNorm, as in the code of pruning papers (Renda et al. 2020). `"A"`:
+            every second pixel, with the new channels padded by zeros, without parameters, as He et
+            al. did on CIFAR-10.
+        bn_momentum, bn_epsilon: The momentum and epsilon of every BatchNorm, `0 <= momentum < 1`
+            and `epsilon > 0`. The defaults are those of Keras. If an epoch has few steps, a
+            momentum of 0.99 averages over several epochs.
 
     Returns:
         A functional `keras.Model` from `(batch, height, width, channels)` to
@@ -60,9 +64,9 @@ def resnet(
         `stage1_block1_bn1`, ..., `stage2_block1_shortcut_conv`, `logits`.
 
     Raises:
-        ValueError: for a depth that is not `6 * n + 2`, a width, number of classes or size
-            below 1, a rank other than 3, a negative decay, an unknown shortcut, or BatchNorm
-            constants out of range.
+        ValueError: The depth is not `6 * n + 2`, a width, a number of classes or a size is below 1,
+            the shape does not have three sizes, the decay is negative, the shortcut is unknown, or
+            a constant of BatchNorm is out of range.
 
     Example:
         >>> from tfshed import models
@@ -137,7 +141,7 @@ def _checked(
     weight_decay: float,
     shortcut: str,
 ) -> tuple[int, ...]:
-    """Checks what the user gave before anything is built; returns the shape as a tuple."""
+    """Checks the arguments before anything is built, and returns the shape as a tuple."""
     if depth < 8 or (depth - 2) % 6:
         nearest = max(8, 6 * round((depth - 2) / 6) + 2)
         raise ValueError(
@@ -174,7 +178,7 @@ def _checked(
 
 
 class _Layers:
-    """Makes layers with what all kernels of one network share."""
+    """Makes the layers of one network, whose kernels share initialiser and regularizer."""
 
     def __init__(self, weight_decay: float, seed: int | None, batch_norm: dict[str, float]) -> None:
         self._weight_decay = weight_decay
@@ -183,9 +187,10 @@ class _Layers:
         self._made = 0
 
     def kernel(self) -> dict[str, Any]:
+        """The arguments of the next kernel."""
         import keras
 
-        # One seed for all would start same-shaped kernels at the same values.
+        # With the same seed, kernels of the same shape would get the same initial values.
         seed = None if self._seed is None else self._seed + self._made
         self._made += 1
         decay = keras.regularizers.L2(self._weight_decay) if self._weight_decay else None
@@ -197,10 +202,10 @@ class _Layers:
     def conv(
         self, x: Any, filters: int, prefix: str, kernel: int, strides: int = 1, suffix: str = ""
     ) -> Any:
-        """Convolution without bias, then BatchNorm."""
+        """Applies a convolution without bias, and BatchNorm."""
         import keras
 
-        # Channels last whatever the user's Keras config says: input_shape is read that way.
+        # Channels are last whatever the user's Keras config says, since input_shape is read so.
         x = keras.layers.Conv2D(
             filters,
             kernel,
@@ -219,12 +224,13 @@ class _Layers:
 def _block(
     make: _Layers, x: Any, filters: int, strides: int, shortcut: Shortcut, prefix: str
 ) -> Any:
+    """Applies a residual block: conv-BN-ReLU-conv-BN, added to the shortcut, and ReLU."""
     import keras
 
     y = make.conv(x, filters, prefix, kernel=3, strides=strides, suffix="1")
     y = keras.layers.ReLU(name=f"{prefix}_relu1")(y)
     y = make.conv(y, filters, prefix, kernel=3, suffix="2")
-    # Only the first block of stages 2 and 3 changes the shape: the stem gives stage 1 its width.
+    # Only the first block of stages 2 and 3 changes the shape. Stage 1 has the width of the stem.
     if strides != 1:
         if shortcut == "B":
             x = make.conv(x, filters, f"{prefix}_shortcut", kernel=1, strides=strides)
@@ -235,17 +241,18 @@ def _block(
 
 
 def _zero_padded(x: Any, filters: int, strides: int, name: str) -> Any:
-    """Option A: every `strides`-th pixel, and zeros for the channels that the input lacks."""
+    """The shortcut "A": every `strides`-th pixel, and zeros for the channels that are missing."""
     import keras
 
-    # A pool of one pixel subsamples without weights; "same" rounds odd sizes up, as the
+    # Pooling of one pixel takes every `strides`-th pixel. "same" rounds odd sizes up, as the
     # convolutions on the main path do.
     x = keras.layers.MaxPooling2D(
         1, strides, padding="same", data_format="channels_last", name=f"{name}_pool"
     )(x)
     missing = filters - x.shape[-1]
-    # ZeroPadding2D pads height and width: channels are height to it when the data are taken
-    # as channels first, (batch, "channels" = height, "height" = width, "width" = channels).
+    # ZeroPadding2D can pad height and width only. With data_format="channels_first" it takes our
+    # axes (batch, height, width, channels) for (batch, channels, height, width), and so pads our
+    # channels as its width.
     return keras.layers.ZeroPadding2D(
         ((0, 0), (missing // 2, missing - missing // 2)),
         data_format="channels_first",

@@ -1,4 +1,4 @@
-"""VGG with BatchNorm, as it is pruned on CIFAR."""
+"""VGG networks with BatchNorm, in the form that pruning papers use on CIFAR."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import keras
 from tfshed.core.arguments import check_whole
 from tfshed.models.registry import register
 
-# Convolutions of each stage. Stage i has width * GROWTH[i] filters.
+# For each depth, the number of convolutions in each stage. Stage i has width * GROWTH[i] filters.
 STAGES = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 GROWTH = (1, 2, 4, 8, 8)
 
@@ -25,22 +25,24 @@ def vgg_bn(
     bn_momentum: float = 0.99,
     bn_epsilon: float = 1e-3,
 ) -> Any:
-    """Builds the VGG-16 or VGG-19 that pruning papers train on CIFAR-10; it ends in logits.
+    """Builds the VGG-16 or VGG-19 that pruning papers train on CIFAR-10. It returns logits.
 
-    Five stages of 3x3 convolutions without bias, each with BatchNorm and ReLU, 2x2 max-pooling
-    between the stages, global average pooling after the last one (on 32x32 pixels it averages 2x2)
-    and one dense layer. Max-pooling rounds odd sizes up, so that any size will do. Kernels of
-    convolutions start from He's normal distribution.
+    It consists of five stages of 3x3 convolutions without bias, each followed by BatchNorm and
+    ReLU, 2x2 max-pooling between the stages, global average pooling after the last stage (over 2x2
+    pixels if images have 32x32) and one dense layer. Max-pooling rounds odd sizes up, so images can
+    have any size. Kernels of convolutions are initialised with He's normal distribution.
 
     Args:
-        depth: 16 or 19; counts the three dense layers of the original, two of which are left out.
-        input_shape: (height, width, channels).
-        classes: number of logits.
-        width: filters of the first stage.
-        bn_momentum, bn_epsilon: of every BatchNorm.
+        depth: 16 or 19. This counts three dense layers as in the original, two of which are left
+            out here.
+        input_shape: The shape of images as (height, width, channels).
+        classes: The number of logits.
+        width: The number of filters of the first stage. Default 64.
+        bn_momentum, bn_epsilon: The momentum and epsilon of every BatchNorm. The defaults are those
+            of Keras.
 
     Raises:
-        ValueError: an argument out of its range.
+        ValueError: An argument is out of its range.
 
     >>> vgg_bn(19, (32, 32, 3), 10, width=4).output_shape
     (None, 10)

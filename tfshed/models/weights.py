@@ -1,4 +1,4 @@
-"""Weights from a file or from ImageNet into a model that has just been built."""
+"""Loads weights from a file, or those of ImageNet, into a model that was just built."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from tfshed.models.registry import Network
 
 
 def check_file(path: str | os.PathLike[str]) -> Path:
-    """The path, of a `.weights.h5` or a `.keras` file that exists.
+    """Returns the path of a `.weights.h5` or `.keras` file after checking that it exists.
 
     Raises:
-        FileNotFoundError, ValueError: no such file, or not of these kinds.
+        FileNotFoundError: There is no such file.
+        ValueError: The file has another ending.
     """
     path = Path(path)
     if not path.is_file():
@@ -40,10 +41,10 @@ def check_file(path: str | os.PathLike[str]) -> Path:
 
 
 def load_file(model: Any, path: Path) -> None:
-    """Loads a `.weights.h5` or a `.keras` file, the latter pruned or not.
+    """Loads a `.weights.h5` or a `.keras` file. The latter may have pruning wrappers.
 
     Raises:
-        ValueError: of another network; the message names the first weight that differs.
+        ValueError: The file is of another network. The error names the first weight that differs.
     """
     load = _load_model if path.suffix == ".keras" else _load_weights
     load(model, path)
@@ -70,11 +71,11 @@ def _load_weights(model: Any, path: Path) -> None:
         ) from error
     try:
         with warnings.catch_warnings():
-            # Keras meets a layer that failed a second time, and warns before it raises.
+            # Keras warns when it meets a layer again that failed before, and then raises the error.
             warnings.filterwarnings("ignore", "Skipping nested container")
             model.load_weights(path)
     except ValueError as error:
-        # Keras goes through the layers in order and tells what became of the first that failed.
+        # Keras loads the layers in order, and its error describes the first one that failed.
         text = str(error)
         layer = re.search(r"object <\w+ name=([^,>]+)", text)
         found = re.search(r"variable\.shape=(.*?), Received: value\.shape=(.*?)\. ", text)
@@ -83,7 +84,7 @@ def _load_weights(model: Any, path: Path) -> None:
         where = f"{layer[1]}: {detail}" if layer else text
         raise _other(model, path, where) from error
     if count != len(model.weights):
-        # Keras takes what it finds and says nothing of the rest.
+        # Keras does not complain about weights in the file that the model does not have.
         raise _other(model, path, f"the number of weights: {len(model.weights)} here, {count}")
 
 
@@ -95,6 +96,7 @@ def _count(group: Any) -> int:
 
 
 def _other(model: Any, path: Path, where: str) -> ValueError:
+    """The error for a file of another network, which differs first at `where`."""
     return ValueError(
         f"weights: expected a file of {model.name}, received {str(path)!r}, which differs first at "
         f"{where} in the file. Build with the name, input_shape, classes and options that the file "
@@ -105,18 +107,18 @@ def _other(model: Any, path: Path, where: str) -> ValueError:
 def fetch_imagenet(
     network: Network, name: str, shape: tuple[int, ...], classes: int, options: dict[str, Any]
 ) -> Any:
-    """The network of keras.applications with the weights that Keras downloads.
+    """Returns the network of keras.applications with the weights that Keras downloads.
 
-    Without its head where ImageNet's would not fit.
+    The last layer is left out if that of ImageNet does not fit.
 
     Raises:
-        ValueError: a network without such weights, or not three channels.
-        OSError: the download failed; the message says what to put where.
+        ValueError: The network has no such weights, or images do not have three channels.
+        OSError: The download failed. The error says which file to put where.
     """
     if network.mode is None or shape[2] != 3:
         raise ValueError(
             "weights: expected 'imagenet' with a network of keras.applications and 3 channels, "
-            f"received {name} with input_shape={shape}. Give None or a file."
+            f"received {name} with input_shape={shape}. Pass None or a file."
         )
     size = (network.size, network.size, 3)
     top = classes == 1000 and (not network.fixed_head or shape == size)
@@ -128,13 +130,13 @@ def fetch_imagenet(
             raise
         place = os.path.join(private.home(), "models", url[1].rsplit("/", 1)[-1])
         raise OSError(
-            f"weights: expected to download ImageNet's weights for {name}, received no answer "
+            f"weights: expected to download ImageNet's weights for {name}, but the download failed "
             f"({error}). Fetch {url[1]} where there is a network, and put it at {place}."
         ) from error
 
 
 def copy_imagenet(reference: Any, model: Any) -> None:
-    """Copies the weights of every layer of the reference to the layer of that name."""
+    """Copies the weights of every layer of `reference` to the layer of the same name."""
     names = names_of(reference)
     for layer in reference.layers:
         if layer.weights and not isinstance(layer, BUILT_IN):
