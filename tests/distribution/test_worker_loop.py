@@ -14,7 +14,7 @@ if BACKEND != "tensorflow":
 import tensorflow as tf
 
 from tfshed.distribution import loops, worker_loop
-from tfshed.distribution.agreement import agreed_overflow, check_alike, gather_from_workers
+from tfshed.distribution.agreement import agreed_overflow, check_same_on_all, gather_from_workers
 from tfshed.distribution.worker_evaluate import WorkerEvaluation, build, per_replica
 
 
@@ -235,9 +235,9 @@ def test_workers_that_differ_are_an_error():
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     ask = gather_from_workers(strategy)
     assert ask([3.0, 1.0]).tolist() == [[3.0, 1.0]] * 2
-    check_alike(ask, {"epochs": 3, "verbose": 1})
+    check_same_on_all(ask, {"epochs": 3, "verbose": 1})
     with pytest.raises(ValueError, match=r"epochs: expected the same.*\[3.0, 4.0\]"):
-        check_alike(lambda _: np.array([[3.0], [4.0]]), {"epochs": 3})
+        check_same_on_all(lambda _: np.array([[3.0], [4.0]]), {"epochs": 3})
 
 
 @pytest.mark.parametrize("option", ["steps_per_execution", "run_eagerly", "gradient_accumulation"])

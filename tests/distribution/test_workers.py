@@ -165,14 +165,14 @@ def test_the_end_of_one_workers_data_or_will_is_the_end_for_all(more):
 def test_what_differs_among_workers_is_an_error_on_all(run):
     for found in facts(run[0], "wrong"):
         assert "epochs: expected the same on all workers, received [1.0, 2.0]" in found["epochs"]
-        assert "expected a model made in the scope of multi_worker" in found["scope"]
+        assert "expected one that was made in the scope of multi_worker" in found["scope"]
 
 
 def test_a_killed_worker_ends_the_run_in_time_and_it_goes_on_from_the_checkpoint(run):
     folder, ((code, log, ended), (killed, _, _)) = run
     assert killed == -signal.SIGKILL and code == 1, log
     assert "WorkerLostError: expected 2 workers, lost contact to worker 1. See" in log
-    assert "start the same command again on every worker" in log
+    assert "run the same command again on every worker" in log
     assert ended - float((folder / "killed").read_text()) < 3 * worker.SILENCE
     ends = start(folder, ["train", "terminate"], free_ports(2))
     assert [end[0] for end in ends] == [-signal.SIGTERM] * 2, ends[0][1] + ends[1][1]

@@ -1,4 +1,4 @@
-"""What the workers of a run agree on: arguments, means of a forward pass, skipped steps."""
+"""Makes the workers of a run agree on arguments, statistics of layers, and skipped steps."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ import numpy as np
 from tfshed.attach.keras3.private import delete_untracked, set_untracked
 
 
-# A process has one such strategy: traced once, not in every `fit`.
+# A process has only one such strategy. With the cache, the function is traced once and not in
+# every `fit`.
 @functools.lru_cache(maxsize=1)
 def gather_from_workers(strategy: Any) -> Callable[[list[float]], np.ndarray]:
-    """A function that all workers call alike: numbers -> (replicas, numbers), what each said."""
+    """Returns a function that tells every worker the numbers of all workers.
+
+    All workers must call the returned function, with equally many numbers. It returns an array
+    (replicas, numbers).
+    """
     import tensorflow as tf
 
     @tf.function(reduce_retracing=True)
@@ -26,23 +31,27 @@ def gather_from_workers(strategy: Any) -> Callable[[list[float]], np.ndarray]:
     return lambda values: np.asarray(gather(tf.constant([values], "float32")))
 
 
-def check_alike(ask: Callable[[list[float]], np.ndarray], values: dict[str, Any]) -> None:
-    """Raises ValueError unless all workers have the same values."""
-    rows = ask([float(v) for v in values.values()])
+def check_same_on_all(gather: Callable[[list[float]], np.ndarray], values: dict[str, Any]) -> None:
+    """Raises ValueError unless all workers have the same values; all workers must call it."""
+    rows = gather([float(v) for v in values.values()])
     for name, column in zip(values, rows.T):
         if (column != column[0]).any():
             raise ValueError(
-                f"{name}: expected the same on all workers, received {column.tolist()}. Give all "
-                "of them the same arguments, and the same checkpoint to go on from."
+                f"{name}: expected the same on all workers, received {column.tolist()}. Start all "
+                "of them with the same arguments and the same checkpoint."
             )
 
 
-class Statistics:
-    """Makes what a forward pass keeps, as the means of BatchNormalization, the same everywhere.
+class SharedStatistics:
+    """Averages what the forward pass updates, such as moving means of BatchNormalization.
 
-    In Keras 3 each replica has those of its own share of the data, and a checkpoint the chief's.
-    They are linear in the batches: their mean at the end of an epoch is what a mean in each step
-    would have come to, as it was in Keras 2.
+    In Keras 3, the replicas have different moving means, each from its own share of the data, and a
+    checkpoint would hold those of the chief. Since moving means are linear in the batches, their
+    average at the end of an epoch equals what averaging in each step would have given, as Keras 2
+    did.
+
+    Args:
+        model: A model that was built in the scope of a strategy.
     """
 
     def __init__(self, model: Any):
@@ -60,7 +69,8 @@ class Statistics:
             context = tf.distribute.get_replica_context()
             first = tf.where(context.replica_id_in_sync_group == 0, own, tf.zeros_like(own))
             first = context.all_reduce(tf.distribute.ReduceOp.SUM, first)
-            # By differences: what is the same everywhere stays as it is, to the last bit.
+            # The differences to the first replica are averaged, not the values. So values that are
+            # equal on all replicas do not change by rounding.
             mean = first + context.all_reduce(tf.distribute.ReduceOp.MEAN, own - first)
             parts = tf.split(mean, [int(np.prod(v.shape)) for v in self._variables])
             for v, part in zip(self._variables, parts):
@@ -69,17 +79,17 @@ class Statistics:
         self._share = tf.function(lambda: strategy.run(replica))
 
     def share(self) -> None:
-        """All replicas get the mean of theirs."""
+        """Sets the variables of all replicas to their mean; all workers must call it."""
         if self._variables:
             self._share()
 
 
 @contextlib.contextmanager
 def agreed_overflow(optimizer: Any) -> Iterator[None]:
-    """Under loss scaling a step is skipped by all replicas or by none.
+    """Within the block, all replicas skip a step with an overflow together (with loss scaling).
 
-    Keras looks at the gradients before they are summed. A worker that skips alone would leave the
-    others waiting for its gradients.
+    Keras checks the gradients of each replica before they are summed. If one worker skipped a step
+    alone, the others would wait for its gradients forever.
     """
     import tensorflow as tf
 

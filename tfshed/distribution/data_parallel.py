@@ -13,7 +13,10 @@ from tfshed.distribution.worker_evaluate import floats
 
 
 class _AnyBatch(keras.distribution.DataParallel):
-    """Gives every device all of a batch that they cannot share evenly: JAX cannot split it."""
+    """Copies a batch to every device if its size is no multiple of their number.
+
+    JAX can split batches only evenly.
+    """
 
     def get_data_layout(self, data_shape: Any) -> Any:
         if data_shape and data_shape[0] % self.device_mesh.devices.size == 0:
@@ -24,12 +27,12 @@ class _AnyBatch(keras.distribution.DataParallel):
 def evaluate(
     model: Any, dataset: Any, steps: int | None, callbacks: Any = None
 ) -> dict[str, float]:
-    """Batch by batch, since `model.evaluate` splits all batches as it splits the first."""
+    """Evaluates batch by batch, since `model.evaluate` splits all batches like the first one."""
     distribution = keras.distribution.distribution()
     callbacks = callbacks or keras.callbacks.CallbackList(model=model)
     callbacks.on_test_begin()
     model.reset_metrics()
-    # An instance's own: `test_on_batch` would begin anew with each batch.
+    # `test_on_batch` calls `reset_metrics`, which would forget the batches before.
     set_untracked(model, reset_metrics=lambda: None)
     keras.distribution.set_distribution(_AnyBatch(distribution.device_mesh))
     try:

@@ -1,4 +1,4 @@
-"""Devices by number and name, and virtual ones."""
+"""Chooses devices by number or name, and splits the CPU into virtual devices."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import keras
 
 
 def split_cpu(count: int) -> None:
-    """Makes so many devices of the CPU.
+    """Splits the CPU into this number of virtual devices.
 
     Raises:
-        RuntimeError: too late, the backend runs already. ValueError: for torch.
+        RuntimeError: The backend has set up its devices already.
+        ValueError: The backend is PyTorch, which has no virtual devices.
     """
     late = RuntimeError(
-        f"virtual_devices={count}: expected to be asked before the first use of "
-        f"{keras.backend.backend()} in this process, which has set up its devices already. Call "
+        f"virtual_devices={count}: expected before the first use of {keras.backend.backend()} in "
+        "this process, received after it, when the devices are set up already. Call "
         "tfshed.distribution.setup first."
     )
     if keras.backend.backend() == "tensorflow":
@@ -40,18 +41,29 @@ def split_cpu(count: int) -> None:
         except RuntimeError as error:
             raise late from error
     else:
-        raise ValueError("virtual_devices: torch has none; leave it out")
+        raise ValueError(
+            f"virtual_devices: expected None with PyTorch, which has no virtual devices, received "
+            f"{count}. Leave it out."
+        )
 
 
-def choose(devices: int | Sequence[str] | None, there: Sequence[str]) -> list[str]:
-    """Devices by number or by name, of those that are there."""
+def choose_devices(devices: int | Sequence[str] | None, there: Sequence[str]) -> list[str]:
+    """Returns names of devices.
+
+    Args:
+        devices: How many devices, or their names; None for all.
+        there: The names of the devices that exist.
+
+    Raises:
+        ValueError: There are not so many devices, or a name is unknown or occurs twice.
+    """
     if devices is None:
         return list(there)
     if isinstance(devices, int):
         if devices > len(there):
             raise ValueError(
                 f"devices: expected at most {len(there)}, received {devices}; there are "
-                f"{', '.join(there)}. virtual_devices=... splits a CPU."
+                f"{', '.join(there)}. To try more, split the CPU with virtual_devices=..."
             )
         return list(there[:devices])
     named = [str(d).lower().removeprefix("/").removeprefix("device:") for d in devices]
@@ -64,7 +76,7 @@ def choose(devices: int | Sequence[str] | None, there: Sequence[str]) -> list[st
 
 
 def of_tensorflow(kinds: Sequence[str]) -> list[str]:
-    """Names of TensorFlow's devices of these kinds: "gpu:0"."""
+    """The names of TensorFlow's devices of these kinds, such as "gpu:0"."""
     import tensorflow as tf
 
     found = [d for kind in kinds for d in tf.config.list_logical_devices(kind)]

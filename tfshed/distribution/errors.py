@@ -1,4 +1,4 @@
-"""What TensorFlow says when a worker is lost, in words that help."""
+"""Turns TensorFlow's errors about a lost worker into one that says what to do."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 
 class WorkerLostError(RuntimeError):
-    """A worker of a multi-worker run is gone: the run has to be started again, on all of them."""
+    """A worker of a multi-worker run was lost. The run must be restarted on all workers."""
 
 
 @contextlib.contextmanager
 def worker_lost(strategy: Any) -> Iterator[None]:
-    """Turns the errors of collectives without a peer into `WorkerLostError`."""
+    """Within the block, errors that a lost worker causes become a `WorkerLostError`."""
     import tensorflow as tf
 
-    # A killed peer: Unavailable, from its closed connection at once or from its heartbeats. The
-    # others were seen, or are documented, for peers that come back or answer too late.
+    # A killed worker raises UnavailableError, at once by its closed connection or later by missing
+    # heartbeats. The others were seen, or are documented, for workers that restart or answer late.
     kinds = (
         tf.errors.UnavailableError,
         tf.errors.AbortedError,
@@ -43,6 +43,6 @@ def worker_lost(strategy: Any) -> Iterator[None]:
         lost = sorted(" ".join(n) for n in named - {(resolver.task_type, str(resolver.task_id))})
         raise WorkerLostError(
             f"expected {count} workers, lost contact to {', '.join(lost) or 'one of them'}. See "
-            "its own output for the reason; then start the same command again on every worker, to "
-            f"go on from the last checkpoint. (TensorFlow: {(said or lines)[0]})"
+            "its own output for the reason, then run the same command again on every worker to "
+            f"resume from the last checkpoint. (TensorFlow: {(said or lines)[0]})"
         ) from error

@@ -1,4 +1,4 @@
-"""`fit` and `evaluate`: Keras' own wherever they work."""
+"""`fit` and `evaluate` for every strategy. Keras' own are used wherever they work."""
 
 from __future__ import annotations
 
@@ -26,52 +26,55 @@ def fit(
     callbacks: Any = None,
     verbose: Any = 0,
 ) -> Any:
-    """`model.fit`, wherever the model was built.
+    """Trains a model like `model.fit`, on whatever devices the model was built for.
 
-    On several workers it is a loop of our own around Keras' `train_step`, with the same calls of
-    callbacks in the same order, the same logs, metrics and History:
+    On several workers, this is a separate loop around Keras' `train_step`, with the same calls of
+    callbacks in the same order and the same logs, metrics and History:
 
-    * Logs of a batch are means over all workers, logs of an epoch exact over all of the data.
-    * Every worker has the same callbacks, but for those that only write what they are given or what
-      is safe to read alone. **Safe on the chief alone**: weights, optimizer variables (masks,
-      threshold and counts too), `model.save`, `save_weights`. **Not safe alone**: metrics
-      (`get_metrics_result`, `metrics_variables`), `fit`, `evaluate`, making variables: all workers
-      take part, or those that do wait. `tfshed.KeepRatio` reads metrics: give it to all workers,
-      and a directory to the chief only; its `validation_data` works on one worker only.
-    * `stop_training` set in a batch takes effect after the next one, on all workers, whoever
-      set it; at the end of an epoch at once.
-    * An epoch without `steps_per_epoch` ends with the worker that has the fewest batches; with it,
-      the end of a worker's data ends the epoch for all, with a warning, and the next begins anew.
-    * A worker that dies, or hangs without heartbeat, is a `WorkerLostError` on the others: at once
-      when the chief dies, within `timeout_seconds` of `setup` otherwise. A worker that lives and
-      takes no steps is waited for.
-    * Loss scaling: a step with an overflow on one worker is skipped on all of them.
-    * What the forward pass keeps (BatchNormalization's means) is that of the worker's own share
-      during an epoch, and the mean over all replicas from its end on, before validation.
-    * `jit_compile` has no effect there: the step is a plain `tf.function`. Several GPUs for a
-      worker are provided for and not run: tests have one device for each.
+    * The logs of a batch are means over all workers. The logs of an epoch are exact over all data.
+    * All workers must have the same callbacks, except for callbacks that only write the logs they
+      are given or read what is safe to read on one worker. **Safe on the chief alone**: weights,
+      optimizer variables (including masks, threshold and counts), `model.save`, `save_weights`.
+      **Not safe alone**: metrics (`get_metrics_result`, `metrics_variables`), `fit`, `evaluate`,
+      making variables. All workers must take part in these, or those that do wait forever.
+      `tfshed.KeepRatio` reads metrics: give it to all workers, with a directory on the chief only;
+      its `validation_data` works only if there is one worker.
+    * If one worker sets `stop_training` in a batch, all workers stop after the next batch; at the
+      end of an epoch, they stop at once.
+    * Without `steps_per_epoch`, an epoch ends when the first worker has no more batches. With it,
+      the end of a worker's data ends the epoch for all workers, with a warning, and the next epoch
+      starts from the beginning of the data.
+    * If a worker dies, or hangs without heartbeat, the others raise `WorkerLostError`: at once if
+      it was the chief, otherwise within the `timeout_seconds` of `setup`. A worker that is alive
+      and takes no steps is waited for.
+    * With loss scaling, a step with an overflow on one worker is skipped on all workers.
+    * What the forward pass updates (moving means of BatchNormalization) differs between workers
+      during an epoch. At its end, before validation, it is averaged over all replicas.
+    * `jit_compile` has no effect: the step is a plain `tf.function`. Several GPUs for each worker
+      should work, but this has never been run: the tests have one device for each worker.
 
-    On several devices of one machine (mirrored, data_parallel) training is `model.fit`, and
-    validation `evaluate` below, since Keras' own fails for batches they cannot share evenly.
+    On several devices of one machine ("mirrored", "data_parallel"), training is `model.fit`, and
+    validation uses `evaluate` below, since Keras' own fails if devices cannot share a batch evenly.
 
     Args:
-        model: compiled, built in the scope of the `Distribution`.
-        dataset: this worker's share of the data; under `tf.distribute` a `tf.data.Dataset`, with
-            batches of global_batch // worker_count, all of one size. Elsewhere what `model.fit`
-            takes.
+        model: A compiled model that was built in the scope of the `Distribution`.
+        dataset: This worker's share of the data. Under `tf.distribute` it must be a
+            `tf.data.Dataset` with batches of global_batch // worker_count examples, all of the same
+            size; otherwise it may be anything that `model.fit` takes.
         epochs, steps_per_epoch, initial_epoch, validation_steps, validation_freq, callbacks,
-            verbose: as in `model.fit`. With `steps_per_epoch`, one iterator goes on over all
-            epochs. Only the chief shows progress.
-        validation_data: this worker's share, as for `evaluate`.
+            verbose: As in `model.fit`. With `steps_per_epoch`, all epochs share one iterator. Only
+            the chief shows progress.
+        validation_data: This worker's share of the validation data, as for `evaluate`.
 
     Returns:
         Keras' History.
 
     Raises:
-        ValueError: batches of a known size that devices cannot share evenly; on several workers, a
-            model that was not built in the scope, or compiled with run_eagerly,
-            steps_per_execution > 1 or gradient accumulation; arguments that differ among workers.
-        WorkerLostError: see above. TypeError: on several workers, no `tf.data.Dataset`.
+        ValueError: The devices cannot share batches of this size evenly; or, on several workers,
+            the model was not built in the scope, was compiled with run_eagerly,
+            steps_per_execution > 1 or gradient accumulation, or workers have different arguments.
+        TypeError: On several workers, `dataset` is no `tf.data.Dataset`.
+        WorkerLostError: A worker was lost, see above.
 
     >>> import keras, tensorflow as tf, tfshed.distribution
     >>> net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
@@ -102,9 +105,9 @@ def fit(
         with worker_lost(model.distribute_strategy):
             return worker_loop.fit(model, dataset, **arguments)
     if validation_data is not None and (_data_parallel() is not None or _mirrored(model)):
-        # Keras' own stumbles over batches that devices cannot share evenly.
+        # Keras' own validation fails for batches that devices cannot share evenly.
         validation = _Validation(model, validation_data, validation_steps, validation_freq)
-        # First of all, so that the others have its logs.
+        # It is the first callback, so that the others see the logs that it adds.
         validation.callbacks = keras.callbacks.CallbackList(
             [validation, *(callbacks or [])],
             add_history=True,
@@ -120,22 +123,22 @@ def fit(
             "validation_steps": None,
         }
     _check_even(model, dataset)
-    # The order is the dataset's own.
+    # The dataset decides the order.
     return model.fit(dataset, shuffle=False, **arguments)
 
 
 def evaluate(model: Any, dataset: Any, *, steps: int | None = None) -> dict[str, float]:
-    """The loss and metrics of a compiled model over the data of all workers, exactly.
+    """Returns the exact loss and metrics of a compiled model over the data of all workers.
 
-    Workers may have different numbers of batches, and batches may be of any size.
+    Workers may have different numbers of batches, and batches may have any size.
 
     Args:
-        model: compiled; on several workers all of them call this.
-        dataset: this worker's share of the data.
-        steps: how many batches to take, default all.
+        model: A compiled model. If there are several workers, all of them must call this.
+        dataset: This worker's share of the data.
+        steps: The number of batches to use. Default None: all.
 
     Returns:
-        dict of floats, the same on all workers.
+        A dict from names of metrics to floats, which is the same on all workers.
 
     >>> import keras, tensorflow as tf, tfshed.distribution
     >>> net = keras.Sequential(
@@ -150,7 +153,7 @@ def evaluate(model: Any, dataset: Any, *, steps: int | None = None) -> dict[str,
 
 
 def _evaluation(model: Any) -> Callable[..., dict[str, float]]:
-    """(dataset, steps, callbacks) -> metrics; compiled once, if it is not Keras' own."""
+    """A function (dataset, steps, callbacks) -> metrics, which is compiled once for each model."""
     if _data_parallel() is not None:
         return functools.partial(data_parallel.evaluate, model)
     if not _many_workers(model) and not _mirrored(model):
@@ -172,6 +175,7 @@ def _evaluate(model: Any, dataset: Any, steps: int | None) -> dict[str, float]:
 
 
 def _many_workers(model: Any) -> bool:
+    """Whether several workers train a model; raises ValueError if it was not built for that."""
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
@@ -180,8 +184,9 @@ def _many_workers(model: Any) -> bool:
     wanted = made.strategy if made is not None and made.name == "multi_worker" else None
     if wanted is not None and model.distribute_strategy is not wanted:
         raise ValueError(
-            f"expected a model made in the scope of multi_worker, received {model.name}, which "
-            "each worker would train alone: build and compile it in `with d.scope():`"
+            f"model: expected one that was made in the scope of multi_worker, received "
+            f"{model.name!r}, which each worker would train alone. Build and compile it in "
+            "`with distribution.scope():`."
         )
     return isinstance(model.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
@@ -195,8 +200,11 @@ def _mirrored(model: Any) -> bool:
 
 
 def _check(model: Any) -> None:
+    """Raises ValueError for a model that several workers cannot train."""
     if getattr(model, "optimizer", None) is None:
-        raise ValueError(f"expected a compiled model, received {model.name}: call model.compile")
+        raise ValueError(
+            f"model: expected a compiled model, received {model.name!r}. Call model.compile first."
+        )
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     for what, wanted, found in (
@@ -205,11 +213,16 @@ def _check(model: Any) -> None:
         ("gradient_accumulation_steps", None, optimizer.gradient_accumulation_steps),
     ):
         if found != wanted:
-            raise ValueError(f"multi_worker: expected {what}={wanted}, received {found}")
+            raise ValueError(
+                f"multi_worker: expected {what}={wanted}, received {found}. Leave it out."
+            )
 
 
 def _check_even(model: Any, dataset: Any) -> None:
-    """Before Keras says it in the words of a reduction, where the batch size is known."""
+    """Raises ValueError if devices cannot share batches evenly, as far as their size is known.
+
+    Keras' own error would not mention the batch size.
+    """
     if _data_parallel() is not None:
         count = _data_parallel().device_mesh.devices.size
     else:
@@ -219,7 +232,7 @@ def _check_even(model: Any, dataset: Any) -> None:
         if len(shape) and shape[0] and shape[0] % count:
             raise ValueError(
                 f"dataset: expected batches that {count} devices can share evenly, received "
-                f"batches of {shape[0]}"
+                f"batches of {shape[0]}. Choose a multiple of {count} as the batch size."
             )
 
 
@@ -230,7 +243,7 @@ def _data_parallel() -> Any:
 
 
 class _Validation(keras.callbacks.Callback):
-    """Validation at the end of an epoch, by `evaluate`."""
+    """Evaluates the validation data at the end of an epoch, and adds the results to its logs."""
 
     callbacks: Any = None
 

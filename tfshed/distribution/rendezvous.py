@@ -1,7 +1,7 @@
-"""All workers meet before TensorFlow starts its cluster.
+"""Waits until all workers have started, before TensorFlow starts its cluster.
 
-TensorFlow's chief waits for its workers without end, deaf to signals and with Python stopped. Here
-the waiting has a limit, and the error says who is missing.
+TensorFlow's chief would wait for its workers forever, without reacting to signals. Here the time is
+limited, and the error names the workers that are missing.
 """
 
 from __future__ import annotations
@@ -11,22 +11,25 @@ import socket
 import time
 from collections.abc import Sequence
 
+# The first word of every message, by which the chief recognises workers.
 HELLO = "tfshed"
-# Seconds between two tries to reach the chief; seconds one message may take.
+# The seconds between two attempts to reach the chief, and the seconds that one message may take.
 PAUSE, PATIENCE = 0.2, 5.0
 
 
-def meet(addresses: Sequence[str], index: int, seconds: float) -> None:
-    """Returns when all workers have called it; uses the port of the chief, and frees it.
+def wait_for_all(addresses: Sequence[str], index: int, seconds: float) -> None:
+    """Returns when all workers have called it. It uses the port of the chief and frees it.
 
     Args:
-        addresses: "host:port" of all workers, the chief first; the same in all of them.
-        index: which of them this is.
-        seconds: how long to wait for the others, at least.
+        addresses: The addresses "host:port" of all workers, the chief first. The list must be the
+            same on all workers.
+        index: The position of this worker in the list.
+        seconds: How long to wait for the others, at least.
 
     Raises:
-        TimeoutError: not all came; names them. ValueError: a worker has another list of addresses.
-        OSError: the chief's port is taken.
+        TimeoutError: Some workers have not started. The error names them.
+        ValueError: A worker has another list of addresses.
+        OSError: The port of the chief is taken.
     """
     if len(addresses) == 1:
         return
@@ -53,13 +56,14 @@ def _wait_for_workers(addresses: Sequence[str], deadline: float, seconds: float)
                     continue
                 said = _receive(caller)
                 if said is None or said[0] != HELLO:
-                    caller.close()  # a stranger: a port scan, a health check
+                    caller.close()  # not a worker, but for instance a port scan or a health check
                     continue
                 if said[2] != list(addresses):
                     caller.close()
                     raise ValueError(
-                        f"expected the same workers everywhere: the chief has {list(addresses)}, "
-                        f"worker {said[1]} has {said[2]}"
+                        "workers: expected the same addresses on all of them, received "
+                        f"{list(addresses)} on the chief and {said[2]} on worker {said[1]}. Start "
+                        "them all with the same list."
                     )
                 there[int(said[1])] = caller
             for caller in there.values():
@@ -81,11 +85,12 @@ def _call_chief(addresses: Sequence[str], index: int, deadline: float, seconds: 
                 if _receive(chief, left) == ["go"]:
                     return
         except OSError:
-            pass  # not there yet
+            pass  # the chief has not started yet
         time.sleep(PAUSE)
 
 
 def _receive(end: socket.socket, seconds: float = PATIENCE) -> list | None:
+    """The list that the other side has sent; None if it sent nothing or anything else."""
     end.settimeout(seconds)
     try:
         with end.makefile("r", encoding="utf-8") as lines:
@@ -97,7 +102,7 @@ def _receive(end: socket.socket, seconds: float = PATIENCE) -> list | None:
 
 def _missing(addresses: Sequence[str], missing: Sequence[str], seconds: float) -> str:
     return (
-        f"expected {len(addresses)} workers, still missing after {seconds:g} s: "
+        f"workers: expected {len(addresses)}, still missing after {seconds:g} s: "
         f"{', '.join(missing)}. Start the same command on every worker, each with its own index."
     )
 

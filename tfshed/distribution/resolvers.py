@@ -1,4 +1,4 @@
-"""Which workers there are, and which one this process is: TF_CONFIG, Slurm or Kubernetes."""
+"""Finds the workers of a run, and which of them this process is: TF_CONFIG, Slurm, Kubernetes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,24 @@ TF_CONFIG_EXAMPLE = (
     'TF_CONFIG=\'{"cluster": {"worker": ["host0:12345", "host1:12345"]}, '
     '"task": {"type": "worker", "index": 0}}\''
 )
-# Job types that train; the chief comes first.
+# The types of jobs that train. If there is a chief, it is the first worker.
 TRAINING = ("chief", "worker")
 
 
-def find(environ: Mapping[str, str] = os.environ) -> Any:
-    """The `tf.distribute` cluster resolver for this process.
+def find_resolver(environ: Mapping[str, str] = os.environ) -> Any:
+    """Returns the `tf.distribute` cluster resolver for this process.
 
-    TF_CONFIG comes first, then a Slurm step (SLURM_PROCID), then a pod of a Kubernetes Indexed Job
-    (KUBERNETES_SERVICE_HOST). Kubernetes has not been run on a cluster: TensorFlow's resolver takes
-    the addresses of the nodes, so the pods need `hostNetwork: true` and a node each.
+    TF_CONFIG is used if it is set, otherwise a Slurm step (SLURM_PROCID), otherwise a pod of a
+    Kubernetes Indexed Job (KUBERNETES_SERVICE_HOST). The latter has never been run on a cluster.
+    TensorFlow's resolver uses the addresses of nodes, so each pod needs `hostNetwork: true` and a
+    node of its own.
+
+    Args:
+        environ: The environment variables. Default: those of this process.
 
     Raises:
-        ValueError: none of them is there, or one says things that cannot be.
-        ImportError: in a pod without the `kubernetes` package.
+        ValueError: None of them is there, or one holds impossible values.
+        ImportError: The process runs in a pod without the `kubernetes` package.
     """
     if environ.get("TF_CONFIG"):
         import tensorflow as tf
@@ -43,10 +47,10 @@ def find(environ: Mapping[str, str] = os.environ) -> Any:
 
 
 def parse(text: str) -> tuple[list[str], int]:
-    """Addresses of all that train, chief first, and the position of this process among them.
+    """Reads TF_CONFIG: the addresses of all workers, chief first, and the position of this one.
 
     Raises:
-        ValueError: for a TF_CONFIG that cannot be used, with an example of one that can.
+        ValueError: TF_CONFIG cannot be used. The error shows an example of one that can.
 
     >>> parse(
     ...     '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, '
@@ -82,19 +86,20 @@ def parse(text: str) -> tuple[list[str], int]:
     return addresses, index + (len(cluster.get("chief", [])) if kind == "worker" else 0)
 
 
-def place(resolver: Any) -> tuple[list[str], int]:
-    """`parse` for any resolver."""
+def place_in_cluster(resolver: Any) -> tuple[list[str], int]:
+    """The addresses of all workers and the position of this one, from any resolver."""
     cluster = resolver.cluster_spec().as_dict()
     task = {"type": resolver.task_type, "index": resolver.task_id}
     return parse(json.dumps({"cluster": cluster, "task": task}))
 
 
-def alone(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether TF_CONFIG, if any, has no other worker than this one."""
+def is_only_worker(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether TF_CONFIG is not set or names this worker only."""
     return not environ.get("TF_CONFIG") or len(parse(environ["TF_CONFIG"])[0]) == 1
 
 
 def _slurm(environ: Mapping[str, str]) -> Any:
+    """The resolver for a Slurm step."""
     import tensorflow as tf
     from tensorflow.python.distribute.cluster_resolver import slurm_cluster_resolver as slurm
 
@@ -106,19 +111,21 @@ def _slurm(environ: Mapping[str, str]) -> Any:
     ]
     if missing:
         raise ValueError(
-            f"Slurm: expected a step, found no {', '.join(missing)}: start the workers with srun"
+            f"Slurm: expected a step, found no {', '.join(missing)}. Instead, start the workers "
+            "with srun"
         )
     hosts = slurm.expand_hostlist(environ["SLURM_STEP_NODELIST"])
     if sorted(hosts) != hosts:
-        # The resolver sorts the names as text, while Slurm counts its tasks in its own order.
+        # The resolver sorts the names of nodes as text, and would assign tasks to the wrong nodes
+        # if Slurm has another order.
         raise ValueError(
-            f"Slurm: expected nodes whose names sort as Slurm orders them, received {hosts}, which "
-            f"TensorFlow would give the wrong tasks. Set {TF_CONFIG_EXAMPLE}"
+            f"Slurm: expected nodes whose names sort as Slurm orders them, received {hosts}, to "
+            f"which TensorFlow would assign the wrong tasks. Instead, set {TF_CONFIG_EXAMPLE}"
         )
     if "CUDA_VISIBLE_DEVICES" in environ or shutil.which("nvidia-smi"):
         return kinds.SlurmClusterResolver()
-    # Without GPUs the resolver finds no tasks at all: it counts them by GPUs. Give it one for each,
-    # and keep what it says of the cluster only.
+    # The resolver counts tasks by GPUs, and finds none without GPUs. So it is told that each task
+    # has one GPU, and only its list of addresses is used.
     found = kinds.SlurmClusterResolver(
         gpus_per_node=int(environ["SLURM_STEP_NUM_TASKS"]), gpus_per_task=1, auto_set_gpu=False
     )
@@ -133,6 +140,7 @@ def _slurm(environ: Mapping[str, str]) -> Any:
 
 
 def _kubernetes(environ: Mapping[str, str], client: Any = None) -> Any:
+    """The resolver for a pod of a Kubernetes Indexed Job."""
     import tensorflow as tf
 
     index, name = environ.get("JOB_COMPLETION_INDEX"), environ.get("HOSTNAME", "")
@@ -151,14 +159,14 @@ def _kubernetes(environ: Mapping[str, str], client: Any = None) -> Any:
                 "Kubernetes: expected the package kubernetes, which is not installed: "
                 "pip install kubernetes"
             ) from error
-        # By itself TensorFlow's resolver asks for the configuration of a user outside.
+        # TensorFlow's resolver would load the configuration of a user outside of the cluster.
         config.load_incluster_config()
         client = api.CoreV1Api()
     selector = f"job-name={name[: -len(index) - 1]}"
     found = tf.distribute.cluster_resolver.KubernetesClusterResolver(
         {"worker": [selector]}, override_client=client
     )
-    # The resolver sorts pods by name, where 10 comes before 2, and does not know which is this one.
+    # The resolver sorts pods by name, where 10 comes before 2, and does not know which one this is.
     pods = client.list_pod_for_all_namespaces(label_selector=selector).items
     names = sorted(pod.metadata.name for pod in pods)
     mine = [i for i, pod in enumerate(names) if pod.startswith(f"{name}-")]

@@ -1,7 +1,7 @@
-"""Evaluation on several workers: nobody waits for anybody until all of the data is seen.
+"""Evaluates a model on several workers, which do not wait for each other before the end.
 
-Each replica counts its own share of the data in its own part of the metrics. They are added up
-once, at the end, so workers may have different numbers of batches, and batches of any size.
+Each replica adds its own share of the data to its own copy of the metrics. The copies are summed
+once, at the end. So workers may have different numbers of batches, and batches may have any size.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from tfshed.attach.keras3.private import build_by_shapes
 from tfshed.attach.weak_table import WeakTable
 from tfshed.observe.journal import flat
 
-# Made once for each model, and gone with it.
+# The evaluation of each model, which is compiled once. Entries are removed with their models.
 _EVALUATIONS: WeakTable[tuple[Any, WorkerEvaluation]] = WeakTable()
 
 
 class WorkerEvaluation:
-    """`model.evaluate` on all workers of a strategy; compiled once.
+    """Does what `model.evaluate` does, on all workers of a strategy; it is compiled once.
 
     Args:
-        model: compiled and built in the strategy's scope.
+        model: A model that was built and compiled in the strategy's scope.
     """
 
     def __init__(self, model: Any):
         import tensorflow as tf
 
-        # The table of evaluations must not keep models alive.
+        # The reference is weak, so that the table of evaluations does not keep models in memory.
         self._model = weakref.ref(model)
         strategy = model.distribute_strategy
 
@@ -45,17 +45,17 @@ class WorkerEvaluation:
 
     def _live_model(self) -> Any:
         model = self._model()
-        assert model is not None  # whoever evaluates it holds it
+        assert model is not None  # the caller of `run` holds the model
         return model
 
     def run(self, dataset: Any, steps: int | None, callbacks: Any = None) -> dict[str, float]:
-        """The metrics over the data of all workers; all of them must call it.
+        """Returns the metrics over the data of all workers, all of which must call it.
 
         Args:
-            dataset: yields this worker's batches; may be empty.
-            steps: how many to take at most, default all.
-            callbacks: a `keras.callbacks.CallbackList`; the logs of its batches are of this
-                worker's first replica, since workers may be at different ones.
+            dataset: This worker's batches. There may be none.
+            steps: The largest number of batches to use; None for all.
+            callbacks: A `keras.callbacks.CallbackList`. The logs it gets for a batch are those of
+                this worker's first replica, since workers may be at different batches.
         """
         model = self._live_model()
         strategy = model.distribute_strategy
@@ -73,8 +73,8 @@ class WorkerEvaluation:
 
 
 def evaluation_of(model: Any) -> WorkerEvaluation:
-    """The evaluation of a model, made once for each time that it is compiled."""
-    # Compiling again gives a model another tracker of its loss.
+    """Returns the evaluation of a model, which is made once after each `model.compile`."""
+    # `model.compile` makes a new tracker of the loss, by which it is noticed.
     made = _EVALUATIONS.get(model)
     if made is None or made[0] is not model.metrics[0]:
         made = (model.metrics[0], WorkerEvaluation(model))
@@ -83,14 +83,14 @@ def evaluation_of(model: Any) -> WorkerEvaluation:
 
 
 def floats(found: dict[str, Any]) -> dict[str, float]:
-    """Metrics as Keras nests them, as one dict of floats."""
+    """Returns metrics, which Keras may nest, as one dict of floats."""
     return {name: float(value) for name, value in flat(found).items()}
 
 
 def build(model: Any, dataset: Any) -> None:
-    """Makes all variables of model, metrics and optimizer, from the data's shapes alone.
+    """Makes all variables of model, metrics and optimizer, from the shapes of the data alone.
 
-    Making a variable is a collective: all workers have to, even one that has no batch.
+    All workers must make their variables together, even a worker that has no batch.
     """
     import tensorflow as tf
 
@@ -98,24 +98,27 @@ def build(model: Any, dataset: Any) -> None:
     if not isinstance(dataset, tf.data.Dataset):
         raise TypeError(
             "dataset: expected a tf.data.Dataset of this worker's batches, received "
-            f"{type(dataset).__name__}"
+            f"{type(dataset).__name__}. Convert it with tf.data.Dataset.from_tensor_slices or "
+            "from_generator."
         )
     symbolic = tf.nest.map_structure(
         lambda s: keras.KerasTensor(tuple(s.shape), s.dtype.name), spec
     )
     with model.distribute_strategy.scope():
-        # What Keras' own `fit` calls, too: there with a batch of all workers, and fails.
+        # Keras' own `fit` calls the same function with a batch of all workers, which fails.
         build_by_shapes(model, symbolic)
 
 
 def per_replica(strategy: Any, batch: Any, exact: bool = False) -> Any:
-    """A worker's batch, split among its replicas.
+    """Splits a worker's batch among its replicas.
 
     Args:
-        exact: whether all of them have to get the same number of examples.
+        strategy: The strategy of the run.
+        batch: A structure of tensors.
+        exact: Whether all replicas must get the same number of examples. Default False.
 
     Raises:
-        ValueError: if they cannot.
+        ValueError: They cannot get the same number.
     """
     count = len(strategy.extended.worker_devices)
     if count == 1:
@@ -124,7 +127,7 @@ def per_replica(strategy: Any, batch: Any, exact: bool = False) -> Any:
     if exact and size % count:
         raise ValueError(
             f"dataset: expected batches that {count} replicas can share evenly, received one of "
-            f"{size}: drop the remainder, or choose another batch size"
+            f"{size}. Drop the remainder, or choose another batch size."
         )
     ends = [(i * size) // count for i in range(count + 1)]
 

@@ -1,9 +1,9 @@
-"""`fit` for several workers, since Keras' own fails there (keras#20585): the same calls in the same
-order around Keras' `train_step`, on each worker with its own share of the data.
+"""The training loop for several workers, on which Keras' own `fit` fails (keras#20585).
 
-Workers must take the same steps, or they wait for each other. So what one of them alone may see
-(that its data has ended, that a callback asked to stop) travels with the metrics of the next step,
-in one small all-reduce.
+It makes the same calls in the same order around Keras' `train_step`, on each worker with its own
+share of the data. All workers must take the same steps, or they would wait for each other forever.
+So if one worker's data ends, or one of its callbacks asks to stop, this is sent to the others
+together with the metrics of the next step, in one small all-reduce.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 
 from tfshed.core.backend import to_numpy
 from tfshed.distribution.agreement import (
-    Statistics,
+    SharedStatistics,
     agreed_overflow,
-    check_alike,
+    check_same_on_all,
     gather_from_workers,
 )
 from tfshed.distribution.worker_evaluate import build, evaluation_of, per_replica
@@ -38,7 +38,7 @@ def fit(
     callbacks: Any,
     verbose: Any,
 ) -> Any:
-    """`model.fit`, for any strategy of `tf.distribute`; see `tfshed.distribution.fit`."""
+    """Trains like `model.fit`, with any `tf.distribute` strategy; see `tfshed.distribution.fit`."""
     strategy = model.distribute_strategy
     build(model, dataset)
     callbacks = keras.callbacks.CallbackList(
@@ -54,11 +54,11 @@ def fit(
     step = train_function(model)
     evaluation = evaluation_of(model)
     callbacks.on_train_begin()
-    # Private: where `keras.callbacks.BackupAndRestore` leaves the epoch to go on with.
+    # In this attribute `keras.callbacks.BackupAndRestore` stores the epoch from which to resume.
     first = getattr(model, "_initial_epoch", None) or initial_epoch
-    ask = gather_from_workers(strategy)
-    check_alike(
-        ask,
+    gather = gather_from_workers(strategy)
+    check_same_on_all(
+        gather,
         {
             "first epoch": first,
             "epochs": epochs,
@@ -68,13 +68,13 @@ def fit(
             "optimizer steps taken": int(to_numpy(model.optimizer.iterations)),
         },
     )
-    batches, statistics = Batches(dataset, steps_per_epoch), Statistics(model)
+    batches, statistics = Batches(dataset, steps_per_epoch), SharedStatistics(model)
     final_logs: Any = None
     with agreed_overflow(model.optimizer):
         for epoch in range(first, epochs):
             model.reset_metrics()
             callbacks.on_epoch_begin(epoch)
-            logs = _epoch(model, step, batches, callbacks, ask)
+            logs = _epoch(model, step, batches, callbacks, gather)
             statistics.share()
             epoch_logs = dict(_epoch_logs(model, logs))
             if validation_data is not None and (epoch + 1) % validation_freq == 0:
@@ -82,7 +82,7 @@ def fit(
                 epoch_logs |= {f"val_{name}": value for name, value in found.items()}
             callbacks.on_epoch_end(epoch, epoch_logs)
             final_logs = epoch_logs
-            if ask([float(model.stop_training)]).any():
+            if gather([float(model.stop_training)]).any():
                 model.stop_training = True
                 break
     if isinstance(model.optimizer, keras.optimizers.Optimizer) and epochs > 0:
@@ -91,17 +91,21 @@ def fit(
     return model.history
 
 
-def _epoch(model: Any, step: Callable, batches: Batches, callbacks: Any, ask: Callable) -> Any:
+def _epoch(model: Any, step: Callable, batches: Batches, callbacks: Any, gather: Callable) -> Any:
+    """Trains for one epoch, and returns the logs of its last batch."""
     logs: Any = {}
-    if not ask([float(batches.begin())]).all():
-        raise ValueError("dataset: expected batches for every worker, one of them has none at all")
+    if not gather([float(batches.begin())]).all():
+        raise ValueError(
+            "dataset: expected batches for every worker, received none on at least one of them. "
+            "Use fewer workers or smaller batches."
+        )
     for number in batches.numbers():
         callbacks.on_train_batch_begin(number)
         batch, last = batches.take()
-        # A stop that was asked for in the batch before is known to all after this one.
+        # If a callback asked to stop in the previous batch, all workers learn it from this one.
         logs, stop, ended = step(batch, [float(model.stop_training), float(last)])
         if stop:
-            # Before the callbacks: here all workers know it, and may do something together.
+            # Set before the callbacks run, since now all workers know it and can act together.
             model.stop_training = True
         callbacks.on_train_batch_end(number, logs)
         if stop:
@@ -115,16 +119,20 @@ def _epoch(model: Any, step: Callable, batches: Batches, callbacks: Any, ask: Ca
 
 
 def _epoch_logs(model: Any, logs: Any) -> Any:
-    """What Keras' `fit` reports: the model's metrics, or what a `train_step` of one's own says."""
+    """The logs that Keras' `fit` reports: metrics, or what a user's own `train_step` returns."""
     found = model.get_metrics_result()
     return found if set(found) == set(logs) else logs
 
 
 class Batches:
-    """Takes a worker's batches one by one, and knows of each whether another one follows.
+    """Takes a worker's batches one by one, and knows whether another one follows.
 
-    One iterator over all epochs where `steps_per_epoch` is given, until a worker's `ended`; a new
-    one for each otherwise.
+    If `steps_per_epoch` is given, one iterator is used for all epochs until the data of a worker
+    ends. Otherwise, each epoch has a new iterator.
+
+    Args:
+        dataset: The worker's batches.
+        steps: The steps of an epoch; None if an epoch lasts as long as the data.
     """
 
     def __init__(self, dataset: Any, steps: int | None):
@@ -134,7 +142,7 @@ class Batches:
         self.ended = False
 
     def begin(self) -> bool:
-        """Whether an epoch has a first batch."""
+        """Starts an epoch, and returns whether it has a first batch."""
         if self._iterator is None or self._steps is None or self.ended:
             self._iterator = iter(self._dataset)
             self._next = next(self._iterator, None)
@@ -142,32 +150,36 @@ class Batches:
         return self._next is not None
 
     def numbers(self) -> Any:
+        """Yields the numbers of the batches of an epoch."""
         number = 0
         while self._steps is None or number < self._steps:
             yield number
             number += 1
 
     def take(self) -> tuple[Any, bool]:
-        """A batch, and whether it is the last."""
+        """Returns the next batch, and whether it is the last one."""
         batch, self._next = self._next, next(self._iterator, None)
         return batch, self._next is None
 
     def done(self, number: int) -> bool:
+        """Whether the batch of this number completes the epoch."""
         return self._steps is not None and number + 1 >= self._steps
 
     def warn(self) -> None:
+        """Warns that the data ended too early, if the epoch should have had a number of steps."""
         if self._steps is not None:
             warnings.warn(
-                "the data of a worker ended within an epoch, which ends it for all of them: "
-                f"expected batches for {self._steps} steps in each epoch, so .repeat() the dataset",
+                "The data of a worker ended within an epoch, so the epoch was ended for all "
+                f"workers. Expected batches for {self._steps} steps in each epoch: .repeat() the "
+                "dataset.",
                 stacklevel=2,
             )
 
 
 def train_function(model: Any) -> Callable:
-    """A step of all replicas: (batch, [stop, last]) -> (logs, any stop, any last).
+    """Returns a training step of all replicas: (batch, [stop, last]) -> (logs, any stop, any last).
 
-    Logs are means over all replicas; the gradients' collectives are Keras' own.
+    The logs are means over all replicas. Keras itself sums the gradients.
     """
     import tensorflow as tf
 
@@ -184,7 +196,7 @@ def train_function(model: Any) -> Callable:
 
     @tf.function(reduce_retracing=True)
     def replicas(data: Any, flags: Any) -> Any:
-        # The same for each of them, so the first one's will do.
+        # The result is the same on all replicas, so that of the first is used.
         return strategy.experimental_local_results(strategy.run(replica, (data, flags)))[0]
 
     def step(batch: Any, flags: list[float]) -> tuple[Any, bool, bool]:
