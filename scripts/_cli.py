@@ -1,4 +1,4 @@
-"""The flags that the training scripts share, and errors as one line instead of a traceback."""
+"""The flags that the scripts share, and errors printed as one line instead of a traceback."""
 
 from __future__ import annotations
 
@@ -16,51 +16,68 @@ from ml_collections import config_flags
 BACKENDS = ("tensorflow", "jax", "torch")
 STRATEGIES = ("one_device", "mirrored", "multi_worker", "tpu", "data_parallel")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16")
-# Exit codes: 2 for wrong input, 3 for NaN or infinity, 128 + the signal's number for a run that was
-# asked to stop (143 by SIGTERM, 130 by Ctrl-C).
+# Exit codes: 2 for wrong input, 3 for a loss that is NaN or infinite, and 128 + the number of the
+# signal for a run that was asked to stop (143 by SIGTERM, 130 by Ctrl-C).
 NOT_FINITE = 3
-# What a wrong command, recipe, data set or file raises; anything else is a bug and keeps its trace.
+# A wrong command, recipe, data set or file raises one of these. Any other error is a bug, and is
+# shown with its traceback.
 USER_ERRORS = (ValueError, TypeError, AttributeError, KeyError, OSError, flags.Error)
 
 
 def define_backend() -> None:
-    flags.DEFINE_enum("backend", "tensorflow", BACKENDS, "What Keras computes with.")
+    """Defines the flag --backend."""
+    flags.DEFINE_enum("backend", "tensorflow", BACKENDS, "The backend of Keras.")
 
 
 def define_run_flags() -> None:
-    """The flags of scripts that make a run."""
+    """Defines the flags of the scripts that train or prune."""
     define_backend()
     config_flags.DEFINE_config_file(
         "config",
         None,
-        "The recipe, a file of configs/. Fields are changed by --config.FIELD=VALUE, such as "
-        "--config.prune.momentum=0; tfshed/experiments/recipe.py lists them.",
+        "The recipe, a file of configs/. Change its fields with --config.FIELD=VALUE, such as "
+        "--config.prune.momentum=0. All fields are listed in tfshed/experiments/recipe.py.",
     )
-    flags.DEFINE_string("workdir", None, "The run's folder. The same command goes on with it.")
-    flags.DEFINE_string("data_dir", None, "Folder of the data sets (of tensorflow-datasets).")
-    flags.DEFINE_integer("seed", 0, "Of weights, order of data, augmentation.", lower_bound=0)
-    flags.DEFINE_enum("strategy", "one_device", STRATEGIES, "How the run uses several devices.")
-    flags.DEFINE_integer("devices", None, "Use so many devices; default all.", lower_bound=1)
+    flags.DEFINE_string(
+        "workdir", None, "The folder of the run. The same command resumes a run that was stopped."
+    )
+    flags.DEFINE_string("data_dir", None, "The folder in which tensorflow-datasets keeps its data.")
+    flags.DEFINE_integer(
+        "seed", 0, "The seed of initial weights, data order and augmentation.", lower_bound=0
+    )
+    flags.DEFINE_enum("strategy", "one_device", STRATEGIES, "How several devices are used.")
+    flags.DEFINE_integer(
+        "devices", None, "The number of devices to use; default all.", lower_bound=1
+    )
     flags.DEFINE_integer(
         "virtual_devices",
         None,
-        "Split the CPU into so many devices, to try a strategy on a laptop.",
+        "Split the CPU into this number of devices, to try a strategy on a laptop.",
         lower_bound=1,
     )
-    flags.DEFINE_enum("precision", "float32", PRECISIONS, "Keras' dtype policy.")
-    flags.DEFINE_bool("deterministic", False, "Results that repeat to the bit; slower.")
-    flags.DEFINE_bool("resume", True, "Go on with a run that is there; else that is an error.")
+    flags.DEFINE_enum("precision", "float32", PRECISIONS, "The dtype policy of Keras.")
     flags.DEFINE_bool(
-        "accept_missing_rows", False, "Go on with a run whose keep_ratio.csv has lost rows."
+        "deterministic", False, "Make repeated runs bit-identical. This makes steps slower."
     )
-    flags.DEFINE_bool("dry_run", False, "Build all, run two steps, print the plan; write nothing.")
+    flags.DEFINE_bool(
+        "resume", True, "Resume a run that exists in --workdir. With --noresume that is an error."
+    )
+    flags.DEFINE_bool(
+        "accept_missing_rows", False, "Resume a run even if rows of its keep_ratio.csv were lost."
+    )
+    flags.DEFINE_bool(
+        "dry_run", False, "Build everything, run two steps and print the plan; write no files."
+    )
     flags.mark_flags_as_required(["config", "workdir"])
 
 
 def main(run: Callable[[], int | None], define: Callable[[], None] | None = None) -> None:
-    """Parses the flags, makes the environment ready and runs; wrong input exits with 2.
+    """Prepares the environment, parses the flags and runs the script.
 
-    `define` defines flags whose help needs tfshed, which may be imported with the backend only.
+    Args:
+        run: The script. It returns an exit code or None.
+        define: Defines flags whose help text needs tfshed. It is called after the backend was
+            chosen, since importing tfshed imports Keras.
     """
     _prepare(sys.argv[1:])
     if define is not None:
@@ -70,13 +87,13 @@ def main(run: Callable[[], int | None], define: Callable[[], None] | None = None
     def guarded(argv: Sequence[str]) -> int | None:
         absl_logging.set_verbosity(absl_logging.WARNING)
         if len(argv) > 1:
-            raise app.UsageError(f"expected flags alone, received {argv[1:]}")
+            raise app.UsageError(f"expected flags only, received {argv[1:]}")
         try:
             return run()
         except USER_ERRORS as error:
             return _failed(error)
         except KeyboardInterrupt:
-            print("\nStopped. The same command goes on from the last checkpoint.", flush=True)
+            print("\nStopped. The same command resumes from the last checkpoint.", flush=True)
             return 130
 
     def parse(argv: Sequence[str]) -> list[str]:
@@ -89,10 +106,11 @@ def main(run: Callable[[], int | None], define: Callable[[], None] | None = None
 
 
 def _failed(error: BaseException) -> int:
+    """Prints an error as one line and returns the exit code 2."""
     inner = error
     while inner.args and isinstance(inner.args[0], BaseException):
         inner = inner.args[0]
-    # A KeyError's text is the representation of its argument; ml_collections' have two lines.
+    # str() of a KeyError would put its text in quotes. Those of ml_collections have two lines.
     text = str(inner.args[0] if isinstance(inner, KeyError) and inner.args else inner)
     if isinstance(inner, KeyError):
         text = f"there is no field {text}"
@@ -104,7 +122,7 @@ def _failed(error: BaseException) -> int:
 
 
 def _prepare(argv: Sequence[str]) -> None:
-    """Does what has to be done before Keras is imported, which a recipe's first line does."""
+    """Sets what must be set before Keras is imported, which loading a recipe does."""
     os.environ["KERAS_BACKEND"] = _given(argv, "backend") or "tensorflow"
     split = _given(argv, "virtual_devices")
     if split and os.environ["KERAS_BACKEND"] == "jax":
@@ -113,13 +131,14 @@ def _prepare(argv: Sequence[str]) -> None:
     import _quiet
 
     _quiet.import_tensorflow()
-    # How gradients are exchanged, and which accelerators are not there, once for each step traced.
+    # They would report, for each step that is traced, how gradients are exchanged and which
+    # accelerators are missing.
     for name in ("tensorflow", "jax"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _given(argv: Sequence[str], name: str) -> str | None:
-    """The value of a flag that has not been parsed yet.
+    """Returns the value of a flag before flags are parsed; None if it is not given.
 
     >>> _given(["--seed=1", "--backend", "jax"], "backend"), _given(["-backend=jax"], "backend")
     ('jax', 'jax')
@@ -132,7 +151,7 @@ def _given(argv: Sequence[str], name: str) -> str | None:
 
 
 def _without_places_in_code() -> None:
-    """Warnings as one line among the others."""
+    """Shows warnings as one line, without the file and the line of code."""
 
     def show(message: Any, *rest: Any, **more: Any) -> None:
         print(f"note: {message}", file=sys.stderr, flush=True)
@@ -141,11 +160,11 @@ def _without_places_in_code() -> None:
 
 
 def settings(phase: str) -> Any:
-    """The `tfshed.experiments.Settings` that the flags say."""
+    """Returns the `tfshed.experiments.Settings` for these flags."""
     from tfshed.experiments import Settings
 
     given = flags.FLAGS
-    # A file that could not be loaded is an error only when it is looked at.
+    # If the recipe could not be loaded, this access raises the error.
     given.config.scale  # noqa: B018
     return Settings(
         phase,
@@ -161,7 +180,7 @@ def settings(phase: str) -> Any:
 
 
 def make_run(phase: str) -> int:
-    """What train.py and prune.py do."""
+    """Trains or prunes: the whole of train.py and prune.py."""
     from tfshed.distribution import WorkerLostError, setup
     from tfshed.experiments import Run
     from tfshed.experiments.dry_run import plan

@@ -1,4 +1,4 @@
-"""The experiment of scripts/quickstart: its settings, its arms, and one seed of it."""
+"""The experiment of scripts/quickstart: its settings, its arms, and the run of one seed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ KEPT = "final.weights.h5"
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """All that the numbers depend on, beside the seed.
+    """All settings that the results depend on, apart from the seed.
 
-    `decay` times the kernel is added to its gradient. It is strong, since it makes the weights
-    small against their updates, and that is what decides here how much is shed.
+    `decay` times the kernel is added to its gradient. The decay is strong on purpose: it makes
+    weights small compared with their updates, on which the amount of shedding depends.
     """
 
     backend: str = "tensorflow"
@@ -45,10 +45,10 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """One way to treat the trained network."""
+    """One way to prune the trained network, or a control that is not pruned."""
 
     name: str
-    label: str  # in the plot, where there is less room
+    label: str  # a shorter name for the plot
     momentum: float = 0.9
     prune: bool = True
     grow_threshold: bool | None = None
@@ -56,28 +56,31 @@ class Arm:
 
     @property
     def folder(self) -> str:
+        """The name of the folder with the arm's results."""
         return self.name.replace(" ", "-").replace(",", "")
 
 
-HIGH = Arm("GMP momentum .9", "momentum .9")
+HIGH = Arm("GMP momentum 0.9", "momentum 0.9")
 LOW = Arm("GMP momentum 0", "momentum 0", momentum=0.0)
-CONTROL = Arm("no pruning, momentum .9", "not pruned, .9", prune=False)
-FIXED = Arm("fixed threshold, momentum .9", "fixed threshold, .9", grow_threshold=False)
+CONTROL = Arm("no pruning, momentum 0.9", "not pruned, 0.9", prune=False)
+FIXED = Arm("fixed threshold, momentum 0.9", "fixed threshold, 0.9", grow_threshold=False)
 MATCHED = Arm("GMP momentum 0, rate x10", "momentum 0, x10", momentum=0.0, rate_factor=10.0)
 
 
 def arms(matched: bool) -> list[Arm]:
+    """All arms; the one with a matched effective learning rate only if `matched`."""
     return [HIGH, LOW, CONTROL, FIXED, *([MATCHED] if matched else [])]
 
 
 def network(settings: Settings, seed: int) -> Any:
+    """The ResNet, not compiled."""
     return models.resnet(
         settings.depth,
         input_shape=(8, 8, 1),
         width=settings.width,
-        weight_decay=settings.decay / 2,  # of the square, whose derivative has a 2
-        # An epoch has 15 steps: Keras' .99 would average over seven epochs, and accuracy in
-        # between would be that of old statistics.
+        weight_decay=settings.decay / 2,  # the factor of w**2, whose derivative is 2 w
+        # An epoch has 15 steps. With Keras' momentum of 0.99, statistics would be averages over
+        # seven epochs, and the accuracy would be measured with outdated ones.
         bn_momentum=settings.bn_momentum,
         bn_epsilon=settings.bn_epsilon,
         seed=seed,
@@ -85,6 +88,7 @@ def network(settings: Settings, seed: int) -> Any:
 
 
 def compiled(net: Any, rate: Any, momentum: float) -> Any:
+    """The network, compiled with SGD."""
     net.compile(
         keras.optimizers.SGD(rate, momentum=momentum),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -96,7 +100,7 @@ def compiled(net: Any, rate: Any, momentum: float) -> Any:
 def run_seed(
     run: RunDirectory, settings: Settings, todo: list[Arm], seed: int
 ) -> dict[str, analysis.Outcome]:
-    """Trains and prunes with one seed; what is finished in `run` is read from there."""
+    """Trains and prunes with one seed. Results that are in `run` already are read from there."""
     train, test = datasets.load_digits(seed=seed)
     weights, before = pretrained(run, settings, train, test, seed)
     found, histories = {}, {}
@@ -105,7 +109,7 @@ def run_seed(
         if result is None:
             result = run_arm(run, settings, arm, weights, before, train, test, seed)
         else:
-            print(f"seed {seed}, {arm.name}: finished earlier, used again")
+            print(f"seed {seed}, {arm.name}: using the result of the earlier run")
         found[arm.name] = analysis.Outcome(**result)
         histories[arm.label] = run.path / f"seed{seed}" / arm.folder / "keep_ratio.csv"
     plots.keep_ratio_plot(
@@ -120,17 +124,19 @@ def run_seed(
 
 
 def steps_per_epoch(settings: Settings, train: Any) -> int:
+    """The number of batches of an epoch, rounded up."""
     return -(-len(train[0]) // settings.batch)
 
 
 def pretrained(
     run: RunDirectory, settings: Settings, train: Any, test: Any, seed: int
 ) -> tuple[list[np.ndarray], float]:
-    """The weights that all arms start from, and their accuracy."""
+    """Trains the network, and returns the weights that all arms start with and their accuracy."""
     folder = run.path / f"seed{seed}"
     kept = folder / "pretrained.weights.h5"
     keras.utils.set_random_seed(seed)
-    # The last fifth at a tenth of the rate: at the full one, accuracy is different at every look.
+    # In the last fifth the rate is a tenth. With the full rate, the accuracy would change from step
+    # to step.
     drop = max(1, round(settings.pretrain_epochs * 0.8)) * steps_per_epoch(settings, train)
     rate = keras.optimizers.schedules.PiecewiseConstantDecay(
         [drop], [settings.rate, settings.rate / 10]
@@ -140,7 +146,7 @@ def pretrained(
         net.load_weights(settings.pretrained)
     elif kept.exists():
         net.load_weights(kept)
-        print(f"seed {seed}, training: finished earlier, used again")
+        print(f"seed {seed}, training: using the weights of the earlier run")
     else:
         bar = Progress(f"seed {seed}, training", ("accuracy",))
         epochs = settings.pretrain_epochs
@@ -155,7 +161,7 @@ def pretrained(
 
 
 def save(net: Any, path: Any) -> None:
-    """Under another name first: what has the right name is whole."""
+    """Saves weights under another name and renames the file, so that it is never incomplete."""
     beside = path.with_name(f".{path.name}")
     net.save_weights(beside)
     os.replace(beside, path)
@@ -171,11 +177,11 @@ def run_arm(
     test: Any,
     seed: int,
 ) -> dict[str, Any]:
-    """Prunes (or, as a control, does not); returns an Outcome's fields, written down last."""
+    """Runs one arm, and returns the fields of its Outcome, which are written as the last file."""
     started = time.monotonic()
     folder = run.path / f"seed{seed}" / arm.folder
     steps, epochs = steps_per_epoch(settings, train), settings.epochs
-    # The same order of batches in every arm.
+    # All arms see the batches in the same order.
     keras.utils.set_random_seed(1000 + seed)
     net = network(settings, seed)
     net.set_weights(weights)
@@ -191,7 +197,7 @@ def run_arm(
             net, schedule, scope="global", grow_threshold=arm.grow_threshold
         )
         callbacks.append(tfshed.UpdatePruningStep())
-    # Two drops to a tenth, at epochs 11 and 23 of 35.
+    # The rate drops to a tenth at epochs 11 and 23 of 35.
     rates = [settings.rate * arm.rate_factor * factor for factor in (1.0, 0.1, 0.01)]
     drops = [max(i, round(epochs * share / 35)) * steps for i, share in ((1, 11), (2, 23))]
     compiled(net, keras.optimizers.schedules.PiecewiseConstantDecay(drops, rates), arm.momentum)

@@ -1,4 +1,4 @@
-"""What scripts/quickstart says and exports at the end."""
+"""The report and the export at the end of scripts/quickstart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tfshed.observe.run_directory import RunDirectory, versions
 
 
 def report(run: RunDirectory, settings: Settings, found: dict[str, list[analysis.Outcome]]) -> None:
-    """Prints and writes the table and what it says, and exports the pruned network."""
+    """Prints and writes the table and the findings, and exports the pruned network."""
     table = analysis.outcome_table(found)
     _, test = datasets.load_digits()
     said = analysis.describe(
@@ -25,7 +25,8 @@ def report(run: RunDirectory, settings: Settings, found: dict[str, list[analysis
     seeds = len(found[HIGH.name])
     what = "one seed" if seeds == 1 else f"mean of {seeds} seeds, +- half the range"
     text = (
-        f"{table}\n({what}; target, actual: keep-ratios; accuracy on {len(test[0])} test images)\n"
+        f"{table}\n({what}; target and actual are keep-ratios; accuracy on {len(test[0])} test "
+        "images)\n"
     )
     text += "\n" + "\n".join(f"- {line}" for line in said) + "\n"
     print("\n" + text)
@@ -48,7 +49,11 @@ def report(run: RunDirectory, settings: Settings, found: dict[str, list[analysis
 
 
 def export_network(run: RunDirectory, settings: Settings, images: np.ndarray) -> str:
-    """Writes the network of the first arm as a SavedModel, opens it again and compares."""
+    """Exports the network of the first arm as a SavedModel, loads it and compares the outputs.
+
+    Returns:
+        A sentence that says where the export is and how its outputs compare.
+    """
     net = network(settings, 0)
     net.load_weights(run.path / "seed0" / HIGH.folder / KEPT)
     if settings.backend == "torch":
@@ -70,13 +75,13 @@ def export_network(run: RunDirectory, settings: Settings, images: np.ndarray) ->
                 f"{path}: outputs differ from the model's by {abs(got - same).max()}"
             )
         return (
-            f"Exported to {path}; opened again with tf.saved_model.load, its outputs for "
-            f"{len(images)} test images are bit for bit those of tf.function(model)."
+            f"Exported to {path}. Loaded with tf.saved_model.load, its outputs for {len(images)} "
+            "test images are bit-identical to those of tf.function(model)."
         )
     same = np.asarray(keras.ops.convert_to_numpy(net(images, training=False)))
     np.testing.assert_allclose(got, same, rtol=1e-4, atol=1e-4)
     return (
-        f"Exported to {path}; opened again with tf.saved_model.load, its outputs for {len(images)} "
-        "test images are the model's to float rounding (largest difference "
+        f"Exported to {path}. Loaded with tf.saved_model.load, its outputs for {len(images)} test "
+        "images agree with the model's up to float rounding (the largest difference is "
         f"{abs(got - same).max():.1e})."
     )

@@ -1,7 +1,7 @@
-"""Imports TensorFlow without the notes that its libraries print while they are loaded.
+"""Imports TensorFlow without the messages that its libraries print while they are loaded.
 
-`TF_CPP_MIN_LOG_LEVEL` is read only after these lines are out, and no other variable silences
-them without changing what TensorFlow computes (`TF_ENABLE_ONEDNN_OPTS=0` would). A script calls
+TensorFlow reads `TF_CPP_MIN_LOG_LEVEL` only after these lines are printed. Other variables that
+would hide them change what TensorFlow computes (`TF_ENABLE_ONEDNN_OPTS=0` does). A script must call
 `import_tensorflow()` before anything that imports Keras or tfshed.
 """
 
@@ -12,7 +12,7 @@ import re
 import sys
 import tempfile
 
-# Notes on CPU instructions and on drivers that are not there; anything else is passed on.
+# Messages on CPU instructions and missing drivers, which are hidden. All others are printed.
 NOTE = re.compile(
     rb"^(WARNING: All log messages before absl::InitializeLog\(\)"
     rb"|I\d{4} \S+ +\d+ (port|cudart_stub|cpu_feature_guard)\.cc:"
@@ -21,16 +21,16 @@ NOTE = re.compile(
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow; what it prints to stderr meanwhile is passed on, known notes aside.
+    """Imports TensorFlow, and prints what it writes to stderr except for the known messages.
 
     Example:
         >>> import _quiet  # doctest: +SKIP
         >>> _quiet.import_tensorflow()  # doctest: +SKIP
     """
-    # For what comes after the import: errors of a missing driver at the first operation.
+    # This hides later messages, such as those on a missing driver at the first operation.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
-    # The notes come from C++, so the file descriptor is turned aside, not sys.stderr.
+    # The messages come from C++, so the file descriptor must be redirected, not sys.stderr.
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)

@@ -1,9 +1,9 @@
-"""Exports a trained or pruned network, checked by loading it again.
+"""Exports a trained or pruned network, and checks the export by loading it.
 
     python scripts/export.py --model=runs/pruned --output=exported/ [--format=saved_model]
 
-MODEL is a run directory or a .keras file. OUTPUT is a folder for saved_model and report, a file for
-the other formats: litert, keras, shrink and those that a --plugin registers.
+MODEL is a run directory or a .keras file. OUTPUT is a folder for the formats saved_model and
+report, and a file for the other formats: litert, keras, shrink and those that a --plugin registers.
 """
 
 import runpy
@@ -13,6 +13,7 @@ from absl import flags
 
 
 def export() -> int:
+    """Loads the model and writes it in the chosen format."""
     import keras
 
     import tfshed
@@ -21,8 +22,9 @@ def export() -> int:
     given = flags.FLAGS
     for file in given.plugin:
         runpy.run_path(file)
-    tfshed.export.FORMATS.get(given.format, path="--format")  # before the model is loaded
-    # Safe mode, Keras' default: a file with a Lambda layer, which holds code, is refused.
+    # An unknown format is an error before the model is loaded, which may take long.
+    tfshed.export.FORMATS.get(given.format, path="--format")
+    # In safe mode, Keras' default, a file with a Lambda layer is refused, as it holds code.
     model = keras.saving.load_model(model_file(given.model), compile=False)
     options = {"values": given.values} if given["values"].present else {}
     if given.overwrite:
@@ -33,17 +35,17 @@ def export() -> int:
 
 
 def define() -> None:
-    """The flags; those of formats are known only when tfshed is imported, after the backend."""
+    """Defines the flags; the help text on formats needs tfshed, so this is called after import."""
     from tfshed.export import FORMATS
 
     flags.DEFINE_string("model", None, "A run directory or a .keras file.", required=True)
-    flags.DEFINE_string("output", None, "Where to.", required=True)
+    flags.DEFINE_string("output", None, "The output path, a file or a folder.", required=True)
     formats = "".join(f"\n{name}: {FORMATS.get(name).summary}" for name in FORMATS)
-    flags.DEFINE_string("format", "saved_model", f"What to write.{formats}")
+    flags.DEFINE_string("format", "saved_model", f"The format of the export.{formats}")
     flags.DEFINE_string(
-        "values", "float32", "How non-zeros are kept: float32, bfloat16, float16 or int8."
+        "values", "float32", "The dtype of stored weights: float32, bfloat16, float16 or int8."
     )
-    flags.DEFINE_bool("overwrite", False, "Replace what is there.")
+    flags.DEFINE_bool("overwrite", False, "Replace an earlier export at the output path.")
     flags.DEFINE_multi_string("plugin", [], "A Python file that registers a format of your own.")
     flags.adopt_module_key_flags(_cli)
 

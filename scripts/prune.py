@@ -1,12 +1,12 @@
-"""Prunes a trained network and trains on: the phase `prune` of a recipe.
+"""Prunes a trained network while training goes on: the phase `prune` of a recipe.
 
     python scripts/prune.py --config=configs/cifar10_resnet20.py --workdir=runs/pruned \\
         --config.initial_weights=runs/base
 
-`initial_weights` is a run directory of train.py, a weights file, or `imagenet`. Everything is
-written to WORKDIR as train.py does; model.keras holds plain layers with exact zeros. Stopped or
-killed, the same command goes on from the last checkpoint. --dry_run prints the plan.
-docs/training.md says more.
+`initial_weights` is a run directory of train.py, a weights file, or `imagenet`. WORKDIR gets the
+same files as with train.py; model.keras holds plain layers with exact zeros. If the run is stopped
+or killed, the same command resumes from the last checkpoint. --dry_run prints the plan. See
+docs/training.md.
 """
 
 import _cli

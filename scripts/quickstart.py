@@ -1,15 +1,15 @@
 """Does cascade weight shedding happen here? Digits, one ResNet, four ways to prune it.
 
-A residual network is trained on scikit-learn's digits and then pruned from the same weights: with
-momentum .9 and with momentum 0, as the paper compares them, and beside these the controls without
-which such a comparison says little. Azarian & Porikli 2021, arXiv 2103.10629, section 4.
+A residual network is trained on scikit-learn's digits. Starting from the same weights, it is then
+pruned with momentum 0.9 and with momentum 0, which the paper compares, and run with the controls
+that such a comparison needs. Azarian & Porikli 2021, arXiv 2103.10629, section 4.
 
-    scripts/quickstart                  one seed, for a look
-    scripts/quickstart --seeds 3        three: what may be believed
+    scripts/quickstart                  one seed, for a first look
+    scripts/quickstart --seeds 3        three seeds, for a result that can be trusted
 
-Everything is written to one folder, RUN_DIR: table.txt, table.json, curves_seed0.png, and for each
-seed and arm the CSV files of tfshed.KeepRatio; the pruned network is in saved_model/. Stop it with
-Ctrl-C and start it again with the same --run_dir: what is finished is used again.
+All files are written to one folder, RUN_DIR: table.txt, table.json, curves_seed0.png, and for each
+seed and arm the CSV files of tfshed.KeepRatio. The pruned network is in saved_model/. You can stop
+it with Ctrl-C and run it again with the same --run_dir: finished parts are not repeated.
 """
 
 from __future__ import annotations
@@ -22,31 +22,32 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-STEPS = 15  # an epoch: 1440 images in batches of 96
+STEPS = 15  # steps of an epoch: 1440 images in batches of 96
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parses the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--run_dir", type=Path, help="default: runs/quickstart-DATE-TIME")
-    add("--seeds", type=_positive, default=1, help="runs of each arm, seeds 0, 1, ...; default 1")
-    add("--matched", action="store_true", help="one arm more: momentum 0 at ten times the rate")
-    add("--pretrained", type=Path, help="a .weights.h5 file to prune instead of training first")
-    add("--epochs", type=_positive, default=35, help="of pruning, 15 steps each; default 35")
-    add("--pretrain_epochs", type=_positive, default=54, help="default 54, 810 steps")
-    add("--depth", type=int, default=8, help="of the ResNet, 6 n + 2; default 8")
-    add("--width", type=_positive, default=16, help="filters of its first stage; default 16")
+    add("--run_dir", type=Path, help="output folder; default runs/quickstart-DATE-TIME")
+    add("--seeds", type=_positive, default=1, help="number of seeds (0, 1, ...); default 1")
+    add("--matched", action="store_true", help="adds an arm with momentum 0 and ten times the rate")
+    add("--pretrained", type=Path, help="a .weights.h5 file to prune, instead of training first")
+    add("--epochs", type=_positive, default=35, help="epochs of pruning, 15 steps each; default 35")
+    add("--pretrain_epochs", type=_positive, default=54, help="epochs of training; default 54")
+    add("--depth", type=int, default=8, help="depth of the ResNet, 6 n + 2; default 8")
+    add("--width", type=_positive, default=16, help="filters of the first stage; default 16")
     backends = ("tensorflow", "jax", "torch")
-    add("--backend", choices=backends, default="tensorflow", help="default tensorflow")
+    add("--backend", choices=backends, default="tensorflow", help="Keras' backend")
     chosen = parser.parse_args(argv)
     if chosen.depth < 8 or chosen.depth % 6 != 2:
-        parser.error(f"--depth: expected a depth 6 n + 2 from 8 on, received {chosen.depth}")
+        parser.error(f"--depth: expected 6 n + 2 with n >= 1 (8, 14, ...), received {chosen.depth}")
     if chosen.pretrained is not None and not chosen.pretrained.name.endswith(".weights.h5"):
         parser.error(f"--pretrained: expected a .weights.h5 file, received {chosen.pretrained}")
     if chosen.pretrained is not None and not chosen.pretrained.is_file():
-        parser.error(f"--pretrained: {chosen.pretrained} is not there")
+        parser.error(f"--pretrained: expected an existing file, received {chosen.pretrained}")
     return chosen
 
 
@@ -58,8 +59,9 @@ def _positive(text: str) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Runs the experiment; returns the exit code."""
     chosen = arguments(argv)
-    # Before the first import of Keras, which reads it.
+    # This must be set before the first import of Keras, which reads it.
     os.environ["KERAS_BACKEND"] = chosen.backend
     path = chosen.run_dir or Path("runs", time.strftime("quickstart-%Y%m%d-%H%M%S"))
     print(f"Run directory: {path}", flush=True)
@@ -85,8 +87,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"quickstart: {error}", file=sys.stderr)
         return 2
     if run.resumed:
-        print("Going on with it: what is finished there is used again.")
-    # As one line among the others, without the place in the code.
+        print("Resuming this run: its finished parts are not repeated.")
+    # Warnings are shown as one line, without the place in the code.
     warnings.showwarning = lambda message, *rest, **more: print(f"note: {message}", flush=True)
     names = arms(chosen.matched)
     try:
@@ -97,21 +99,21 @@ def main(argv: list[str] | None = None) -> int:
         report(run, settings, found)
     except KeyboardInterrupt:
         print(
-            f"\nStopped. What is finished is kept; this goes on with it:\n  {again(chosen, path)}",
+            f"\nStopped. Finished parts are kept. To resume, run:\n  {again(chosen, path)}",
             flush=True,
         )
         return 130
     if chosen.seeds == 1:
         print(
-            "\nOne seed proves nothing: another may look otherwise. For three, using this one:\n"
-            f"  {again(chosen, path, seeds=3)}"
+            "\nOne seed proves nothing: another one may give other results. To run three seeds, "
+            f"which uses this one again:\n  {again(chosen, path, seeds=3)}"
         )
-    print(f"\nAll of it is in {path}")
+    print(f"\nAll files are in {path}")
     return 0
 
 
 def again(chosen: argparse.Namespace, path: Path, **changed: Any) -> str:
-    """The command that goes on with a run."""
+    """The command that resumes a run, with some arguments changed."""
     given = {**vars(chosen), "run_dir": path, **changed}
     defaults = vars(arguments([]))
     words = ["scripts/quickstart"]

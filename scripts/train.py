@@ -1,11 +1,11 @@
-"""Trains the network of a recipe: its phase `train`.
+"""Trains the network of a recipe: the phase `train`.
 
     python scripts/train.py --config=configs/cifar10_resnet20.py --workdir=runs/base
 
-Everything is written to WORKDIR: checkpoints, keep_ratio.csv, TensorBoard's files, plots,
-model.keras, results.txt and results.json. Stopped or killed, the same command goes on from the
-last checkpoint.
---dry_run builds all, runs two steps and prints the plan. docs/training.md says more.
+All files are written to WORKDIR: checkpoints, keep_ratio.csv, TensorBoard files, plots,
+model.keras, results.txt and results.json. If the run is stopped or killed, the same command resumes
+from the last checkpoint. --dry_run builds everything, runs two steps and prints the plan. See
+docs/training.md.
 """
 
 import _cli

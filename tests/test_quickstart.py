@@ -12,8 +12,8 @@ import pytest
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "quickstart.py"
 SMALL = ["--epochs", "3", "--pretrain_epochs", "2", "--width", "2"]
-ARMS = ["GMP momentum .9", "GMP momentum 0", "no pruning, momentum .9"]
-ARMS += ["fixed threshold, momentum .9"]
+ARMS = ["GMP momentum 0.9", "GMP momentum 0", "no pruning, momentum 0.9"]
+ARMS += ["fixed threshold, momentum 0.9"]
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -38,10 +38,10 @@ def test_names_its_folder_first_and_last_and_says_what_one_seed_is_worth(first):
     path, said = first
     lines = said.splitlines()
     assert lines[0] == f"Run directory: {path}"
-    assert lines[-1] == f"All of it is in {path}"
+    assert lines[-1] == f"All files are in {path}"
     assert "One seed proves nothing" in said
     assert f"--run_dir {path} --seeds 3" in said
-    assert "bit for bit" in said
+    assert "bit-identical" in said
     # Without a terminal: no redrawn lines, and few of them.
     assert "\r" not in said
     assert len(lines) < 60
@@ -57,7 +57,7 @@ def test_writes_table_curves_and_csv(first):
     for name in ARMS:
         (outcome,) = table["arms"][name]
         assert 0 <= outcome["final"] <= 1
-        pruned = name != "no pruning, momentum .9"
+        pruned = name != "no pruning, momentum 0.9"
         assert outcome["pruned"] == pruned
         assert outcome["sparsity"] == pytest.approx(1 - outcome["actual"] if pruned else 0)
     assert (path / "curves_seed0.png").read_bytes().startswith(b"\x89PNG")
@@ -79,7 +79,7 @@ def test_the_saved_model_has_the_zeros_and_the_outputs(first):
     outcome = table["arms"][ARMS[0]][0]
     assert right == pytest.approx(outcome["final"], abs=1e-6)
     net = models.resnet(8, input_shape=(8, 8, 1), width=2)
-    net.load_weights(path / "seed0" / "GMP-momentum-.9" / "final.weights.h5")
+    net.load_weights(path / "seed0" / "GMP-momentum-0.9" / "final.weights.h5")
     kernels = [v.numpy() for v in net.trainable_variables if v.name == "kernel"]
     zeros = sum((k == 0).sum() for k in kernels) / sum(k.size for k in kernels)
     assert zeros == pytest.approx(outcome["sparsity"])
@@ -90,13 +90,13 @@ def test_goes_on_with_what_is_finished(first):
     path, _ = first
     kept = path / "seed0" / "GMP-momentum-0" / "result.json"
     before = json.loads(kept.read_text())
-    (path / "seed0" / "no-pruning-momentum-.9" / "result.json").unlink()
+    (path / "seed0" / "no-pruning-momentum-0.9" / "result.json").unlink()
     done = run("--run_dir", path, *SMALL)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Going on with it" in done.stdout
-    assert "seed 0, training: finished earlier, used again" in done.stdout
-    assert done.stdout.count("finished earlier, used again") == 4
-    assert "no pruning, momentum .9  45/45 steps" in done.stdout
+    assert "Resuming this run" in done.stdout
+    assert "seed 0, training: using the weights of the earlier run" in done.stdout
+    assert done.stdout.count("of the earlier run") == 4
+    assert "no pruning, momentum 0.9  45/45 steps" in done.stdout
     assert json.loads(kept.read_text()) == before
 
 
@@ -111,9 +111,12 @@ def test_other_settings_in_the_same_folder_are_an_error(first):
     ("arguments", "expected"),
     [
         (["--epochs", "0"], "expected a number >= 1, received 0"),
-        (["--depth", "9"], "expected a depth 6 n + 2"),
+        (["--depth", "9"], "expected 6 n + 2 with n >= 1"),
         (["--pretrained", "weights.txt"], "expected a .weights.h5 file"),
-        (["--pretrained", "none.weights.h5"], "none.weights.h5 is not there"),
+        (
+            ["--pretrained", "none.weights.h5"],
+            "expected an existing file, received none.weights.h5",
+        ),
     ],
 )
 def test_refuses_before_anything_is_made(arguments, expected, tmp_path):
