@@ -1,18 +1,19 @@
-"""Sizes, load, latency and loaders of packed SavedModels, side by side with dense ones.
+"""Compares packed SavedModels with dense ones: size, loading time, latency, and other loaders.
 
     python benchmarks/export_size.py [--nets resnet50 encoder] [--sparsity 0.8 0.85 0.9 0.95]
         [--blocks 1 4] [--parts size load latency loaders values keras] [--rounds 5]
 
-The nets are not trained: kernels are He-normal, biases and normalisation random, pruned once by
-magnitude within each layer. Sizes depend on that little: trained mantissas are as random.
+The nets are not trained: kernels are drawn from He's normal distribution, biases and normalisation
+are random, and each layer is pruned once by magnitude. Sizes hardly depend on this, since trained
+mantissas are as random.
 
-*Size*: bytes of the whole folder over those of the dense SavedModel, which stores every weight
-once; its tar.gz; and the floor, for each tensor the entropy of its mask and of its non-zeros'
-upper 16 bits, and the lower 16 as they are, without graph. *Load*: CPU time and seconds of
-`tf.saved_model.load`, and peak memory of the process, in fresh processes, dense and packed in
-turn; of each the least, which other programs disturb least. *Latency*: calls of `serve` in one
-process, in turn. *Loaders*: whether each gives the very bits that it gives for the dense
-SavedModel.
+*Size*: the bytes of the whole folder relative to those of the dense SavedModel, which stores every
+weight once; the same for the tar.gz of the dense one; and a floor without the graph, which is, for
+each tensor, the entropy of its mask and of the upper 16 bits of its non-zeros, plus the lower 16
+bits as they are. *Load*: CPU time and wall time of `tf.saved_model.load` and the peak memory of the
+process, measured in fresh processes, dense and packed by turns. The smallest value of each is used,
+as it is least disturbed by other programs. *Latency*: calls of `serve` in one process, by turns.
+*Loaders*: whether other loaders give bit-identical outputs for the dense and the packed SavedModel.
 """
 
 from __future__ import annotations
@@ -53,11 +54,12 @@ PARTS = ("size", "load", "latency", "loaders", "values", "keras")
 
 
 def resnet50():
+    """ResNet-50 with random weights."""
     return keras.applications.ResNet50(weights=None)
 
 
 def encoder(width=512, depth=9, heads=8, length=64, words=2000):
-    """A Transformer encoder with 28.5 M weights in kernels and 1 M in an embedding."""
+    """A Transformer encoder with 28.5 million weights in kernels and 1 million in an embedding."""
     inputs = keras.Input((length,), dtype="int32")
     x = keras.layers.Embedding(words, width)(inputs)
     for _ in range(depth):
@@ -73,6 +75,7 @@ NETS = {"resnet50": resnet50, "encoder": encoder}
 
 
 def pruned(net, sparsity, block):
+    """The net with random values in all variables, pruned by magnitude in each layer."""
     keras.utils.set_random_seed(0)
     model = NETS[net]()
     random = np.random.default_rng(0)
@@ -88,10 +91,12 @@ def pruned(net, sparsity, block):
 
 
 def bytes_of(path):
+    """The bytes of all files in a folder."""
     return sum(p.stat().st_size for p in pathlib.Path(path).rglob("*") if p.is_file())
 
 
 def tar_gz(path):
+    """The bytes of a folder as a .tar.gz."""
     with tempfile.TemporaryDirectory() as folder:
         archive = pathlib.Path(folder, "model.tar.gz")
         with tarfile.open(archive, "w:gz", compresslevel=6) as tar:
@@ -100,11 +105,13 @@ def tar_gz(path):
 
 
 def entropy(symbols):
+    """The entropy of all symbols together, in bytes."""
     counts = np.unique(symbols, return_counts=True)[1]
     return float(-(counts * np.log2(counts / counts.sum())).sum()) / 8
 
 
 def floor(model, block):
+    """The floor described above, in bytes."""
     total = 0.0
     for variable in model.variables:
         array = np.asarray(variable.value)
@@ -123,9 +130,9 @@ def floor(model, block):
 
 
 def export(model, path, packed=True):
-    """Seconds that writing takes without verifying; what stays at `path` was verified.
+    """Writes the model twice, and returns the seconds of the first time, without verification.
 
-    Only a verified export has a short graph.
+    The second export, which is kept, is verified, since only a verified one has a short graph.
     """
     start = time.process_time()
     tfshed.export.saved_model(model, path, packed=packed, overwrite=True, verify=False)
@@ -135,6 +142,7 @@ def export(model, path, packed=True):
 
 
 def load_ratios(dense, packed, rounds):
+    """The smallest CPU time, wall time and memory of loading each of the two."""
     results = {dense: [], packed: []}
     for _ in range(rounds):
         for path in results:
@@ -146,7 +154,10 @@ def load_ratios(dense, packed, rounds):
 
 
 def latency(dense, packed, x, rounds):
-    """Medians over rounds, of seconds for each: in turn, so that both see the same machine."""
+    """The median over rounds of the packed one's time relative to the dense one's.
+
+    They run by turns, so that both are disturbed alike by other programs.
+    """
     models = [tf.saved_model.load(str(path)) for path in (dense, packed)]
     seconds = [[], []]
     for turn in range(3 * rounds + 1):
@@ -160,6 +171,7 @@ def latency(dense, packed, x, rounds):
 
 
 def inputs(net):
+    """A random batch of one example."""
     random = np.random.default_rng(0)
     if net == "resnet50":
         return random.standard_normal((1, 224, 224, 3)).astype("float32")
@@ -187,6 +199,7 @@ def main() -> None:
 
 
 def row(args, net, block, sparsity, dense, packed) -> None:
+    """Measures one net at one sparsity and prints a row of the table."""
     model = pruned(net, sparsity, block)
     export(model, dense, packed=False)
     encode = export(model, packed)
@@ -223,6 +236,7 @@ def row(args, net, block, sparsity, dense, packed) -> None:
 
 
 def loaders(net, dense, packed) -> None:
+    """Prints for each loader whether it gives the same outputs for both."""
     from tests.export.loaders import LOADERS
 
     x = inputs(net)

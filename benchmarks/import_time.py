@@ -1,4 +1,4 @@
-"""Time of `import tfshed` over `import keras`, in fresh processes side by side.
+"""Measures the time of `import tfshed` relative to `import keras`, in fresh processes by turns.
 
 python benchmarks/import_time.py [--rounds 10]
 """
@@ -20,7 +20,7 @@ print(time.perf_counter() - start, "same" if dict(os.environ) == before else "ch
 
 
 def measure(module: str) -> tuple[float, str]:
-    """Seconds of the import, and whether os.environ is as it was."""
+    """The seconds of an import, and whether it changed os.environ."""
     run = subprocess.run(
         [sys.executable, "-c", CODE.format(module)], capture_output=True, text=True, check=True
     )

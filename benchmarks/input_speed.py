@@ -1,11 +1,12 @@
-"""Images a second of the input pipeline, alone and over what a net can train on.
+"""Measures the images per second of the input pipeline, and compares it with training.
 
     python benchmarks/input_speed.py [--net resnet50] [--image_size 64] [--batch 32] [--images 256]
 
-Generated JPEGs of ImageNet's size (500x375, about 90 KB) are written as tensorflow-datasets keeps
-imagenet2012, and read by the pipeline that the scripts use; files are in the system's memory. The
-net is trained on one batch that is there already, so its rate is its own. A ratio below 1 means
-that training waits for its input. Run it on an otherwise idle machine.
+JPEGs of ImageNet's size (500x375, about 90 KB) are generated and written in the format in which
+tensorflow-datasets keeps imagenet2012. The pipeline of the scripts reads them, while the files are
+cached in memory. The net is trained on one batch again and again, so its rate does not depend on
+the pipeline. A ratio below 1 means that training has to wait for images. Run it on a machine that
+does nothing else.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from tfshed import datasets  # noqa: E402
 
 
 def images_per_second(step, batch: int, seconds: float) -> float:
-    """`step()` is called for so long; the first call is not counted."""
+    """Calls `step()` for this number of seconds; the first call is not counted."""
     step()
     start, done = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
@@ -43,8 +44,8 @@ def images_per_second(step, batch: int, seconds: float) -> float:
 
 
 def pipelines(data: datasets.ImageData, batch: int, workers: int):
-    """name -> endless iterator of batches."""
-    # More epochs than are ever read.
+    """Yields a name and an endless iterator of batches for each kind of reading."""
+    # There are more epochs than are ever read.
     training = {"seed": 0, "epochs": 10**6, "augmentation": "crop_flip"}
     yield "train: crop_flip", iter(data.train(batch, **training))
     shard = (0, workers)
@@ -58,10 +59,12 @@ def main() -> None:
     parser.add_argument("--net", choices=("resnet50", "mobilenet", "none"), default="resnet50")
     parser.add_argument("--image_size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--images", type=int, default=256, help="generated for training")
+    parser.add_argument("--images", type=int, default=256, help="number of images to generate")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=5.0, help="for each line")
-    parser.add_argument("--deterministic", action="store_true", help="TensorFlow's operations too")
+    parser.add_argument("--seconds", type=float, default=5.0, help="seconds for each measurement")
+    parser.add_argument(
+        "--deterministic", action="store_true", help="use deterministic operations of TensorFlow"
+    )
     args = parser.parse_args()
     if args.images < args.batch * args.workers:
         parser.error(f"--images: at least {args.batch * args.workers}, one batch of all workers")

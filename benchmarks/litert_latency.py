@@ -1,9 +1,10 @@
-"""Latency of sparse LiteRT files against dense ones with the same values, by batch size.
+"""Compares the latency of sparse LiteRT files with dense ones of the same dtype, by batch size.
 
     python benchmarks/litert_latency.py [threads]
 
-Ratios below 1 say that the sparse file is faster. Each is the quotient of the shortest of many
-runs, taken in turns. Uses ai-edge-litert if it is installed, else TensorFlow's older interpreter.
+A ratio below 1 means that the sparse file is faster. Each ratio is that of the shortest of many
+runs, which are made by turns. ai-edge-litert is used if it is installed, otherwise TensorFlow's
+older interpreter.
 """
 
 from __future__ import annotations
@@ -20,18 +21,19 @@ import tfshed
 from tfshed.export.litert.interpreter import interpreter
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
-SECONDS = 0.6  # for each pair and batch size
+SECONDS = 0.6  # seconds for each pair of files and each batch size
 SPARSITY = 0.85
 
 
 def mlp(granularity, width: int = 1024):
+    """A network of dense layers, pruned except for the last one."""
     layers = [keras.layers.Dense(width, activation="relu", name=f"hidden{i}") for i in range(3)]
     net = keras.Sequential([keras.Input((width,)), *layers, keras.layers.Dense(10)])
     return tfshed.sparsify(net, SPARSITY, select="hidden", granularity=granularity, scope="layer")
 
 
 def pointwise():
-    """A net that meets XNNPACK's conditions for sparse 1x1 convolutions, but for the processor."""
+    """A net that meets XNNPACK's conditions for sparse 1x1 convolutions, processor aside."""
     inputs = keras.Input((64, 64, 3))
     x = keras.layers.ZeroPadding2D(1)(inputs)
     x = keras.layers.Conv2D(32, 3, strides=2, activation="relu")(x)
@@ -40,7 +42,7 @@ def pointwise():
         x = keras.layers.DepthwiseConv2D(3, padding="same", activation="relu")(x)
     x = keras.layers.Conv2D(256, 1, activation="relu")(x)
     x = keras.layers.GlobalAveragePooling2D(keepdims=True)(x)
-    # XNNPACK loads this because export.litert puts a RESHAPE before the last convolution.
+    # XNNPACK can load this because export.litert inserts a RESHAPE before the last convolution.
     net = keras.Model(inputs, keras.layers.Conv2D(10, 1)(x))
     policy = tfshed.PruneForLatencyOnXNNPack()
     policy.ensure_model_supports_pruning(net)
@@ -48,7 +50,7 @@ def pointwise():
 
 
 def runner(file, batch: int, threads: int):
-    """A function that runs a file once on random inputs."""
+    """Returns a function that runs a file once on random inputs."""
     made = interpreter(Path(file).read_bytes(), threads)
     found = made.get_input_details()[0]
     made.resize_tensor_input(found["index"], (batch, *found["shape"][1:]))
@@ -59,7 +61,7 @@ def runner(file, batch: int, threads: int):
 
 
 def ratio(files, batch: int, threads: int) -> float:
-    """The second file's time by the first one's."""
+    """The time of the second file relative to that of the first."""
     runs = [runner(file, batch, threads) for file in files]
     for run in runs:
         run()

@@ -1,9 +1,9 @@
-"""Bytes per weight that pruning takes: between updates, and on top of that at an update.
+"""Measures the memory of pruning in bytes per weight: at any time, and in addition at an update.
 
     KERAS_BACKEND=jax python benchmarks/memory.py
 
-Steady bytes are those of the pruning state. What an update takes on top is the temporary memory
-that XLA plans for it (`memory_analysis` of the compiled function), so this runs on JAX.
+The state of pruning takes memory at any time. An update needs additional temporary memory, which is
+known from XLA's plan (`memory_analysis` of the compiled function). So this runs on JAX only.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ ARMS = {
 def main() -> None:
     if keras.backend.backend() != "jax":
         raise SystemExit(
-            f"expected KERAS_BACKEND=jax, received {keras.backend.backend()!r}: only JAX says what "
-            "memory a compiled function takes"
+            f"expected KERAS_BACKEND=jax, received {keras.backend.backend()!r}: only JAX can tell "
+            "how much memory a compiled function takes"
         )
     print(f"{'':20}{'steady':>10}{'at update':>12}   bytes per weight")
     for name, kwargs in ARMS.items():

@@ -1,11 +1,12 @@
-"""Time of a training step, pruned over unpruned, tfmot beside it.
+"""Measures the time of a training step with pruning relative to one without, and tfmot's likewise.
 
     python benchmarks/step_time.py [--net mlp|resnet20] [--batch 32] [--jit] [--rounds 12]
 
-Arms: Keras 3 without pruning; tfshed (global magnitude, shed every step) with an update every 100
-steps and every step; tf_keras without pruning; tfmot with the same two. All in one process, round
-by round, each round in another order; a ratio is the median over rounds of (arm / unpruned of its
-own Keras in the same round), printed with the quartiles. Run it on an otherwise idle machine.
+The arms are: Keras 3 without pruning; tfshed (global magnitude, shedding in every step) with an
+update every 100 steps and in every step; tf_keras without pruning; tfmot with the same two
+frequencies. All arms run in one process, in rounds, each round in another order. In every round the
+time of an arm is divided by that of the arm without pruning of the same Keras. The median of these
+ratios is printed, with quartiles. Run it on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ STEPS = 10**6
 
 
 def network(module, net: str):
-    """The same net in Keras 3 or tf_keras: `module` is one of the two."""
+    """Returns the same net in Keras 3 or tf_keras: `module` is one of the two packages."""
     layers = module.layers
     shape, widths = SETTINGS[net]
     if net == "mlp":
@@ -58,7 +59,7 @@ def network(module, net: str):
 
 
 def arms(net: str, jit: bool):
-    """name -> (name of its unpruned arm, compiled model)."""
+    """Returns a dict from the name of an arm to (name of its unpruned arm, compiled model)."""
 
     def compiled(module, model, callback=None):
         model.compile(
@@ -116,13 +117,13 @@ def main() -> None:
         random.Random(turn).shuffle(order)
         for name in order:
             step, batches = loops[name]
-            step(batches)  # leaves the caches to this arm
+            step(batches)  # fills the caches with the data of this arm
             start, done = time.perf_counter(), 0
-            # An arm that takes seconds a step has fewer of them.
+            # An arm whose steps take seconds runs fewer of them.
             while done < args.steps and time.perf_counter() - start < 2.0:
                 logs = step(batches)
                 done += 1
-            # An asynchronous step would otherwise count for the next arm.
+            # Reading the loss waits for the step, which would otherwise count for the next arm.
             float(next(iter(logs.values())))
             if turn:  # the first round compiles
                 seconds[name].append((time.perf_counter() - start) / done)

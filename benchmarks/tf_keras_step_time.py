@@ -1,9 +1,9 @@
-"""Time of a training step on tf_keras: tfshed.tfmot, the real tfmot and no pruning side by side.
+"""Compares the time of a training step on tf_keras: tfshed.tfmot, the real tfmot, no pruning.
 
     python benchmarks/tf_keras_step_time.py [--net mlp|resnet20] [--batch 32] [--jit] [--rounds 12]
 
-Measured and printed as in `step_time.py`, whose net, data and options these are; "keras" is the
-same net in Keras 3, for comparison. Run it on an otherwise idle machine.
+It measures and prints as `step_time.py` does, with the same nets, data and options. The arm "keras"
+is the same net in Keras 3, for comparison. Run it on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tfshed
 
 
 def arms(net: str, jit: bool):
-    """name -> (name of its unpruned arm, compiled model)."""
+    """Returns a dict from the name of an arm to (name of its unpruned arm, compiled model)."""
     import keras
 
     from tfshed import tfmot
@@ -39,7 +39,7 @@ def arms(net: str, jit: bool):
         theirs = sparsity.PolynomialDecay(0.0, 0.85, 0, STEPS, frequency=every)
         for name, prune, callback, schedule in (
             ("tfshed", tfshed.prune_low_magnitude, tfmot.UpdatePruningStep(), ours),
-            # tfmot's schedule: a ranking for each kernel, and no shedding.
+            # With tfmot's schedule, tfshed ranks each kernel separately and does not shed.
             ("as tfmot", tfshed.prune_low_magnitude, tfmot.UpdatePruningStep(), theirs),
             ("tfmot", sparsity.prune_low_magnitude, sparsity.UpdatePruningStep(), theirs),
         ):
