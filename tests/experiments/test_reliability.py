@@ -111,7 +111,7 @@ def test_a_rollback_survives_a_new_start_and_is_given_up_in_the_end(tmp_path):
 @pytest.mark.filterwarnings("ignore:invalid value|overflow encountered")
 def test_going_on_warns_and_its_results_are_json(tmp_path):
     changed = {**EXPLODES, "non_finite.action": "go_on"}
-    with pytest.warns(UserWarning, match="The run goes on, without checkpoints"):
+    with pytest.warns(UserWarning, match="The run continues without checkpoints"):
         Run(settings(tmp_path, "train", **changed)).run(quiet)
 
     def refuse(constant):

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: one file each, whole or not there; the newest that can be read counts."""
+"""The checkpoints of a run: each is one file that is never incomplete; the newest is used."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ NAME = re.compile(r"step-(\d+)\.npz")
 
 
 class Checkpoint(NamedTuple):
-    """What one file holds: the arrays by name, and a few numbers that JSON can hold."""
+    """The contents of one file: arrays by name, and some information that JSON can hold."""
 
     arrays: dict[str, np.ndarray]
     info: dict[str, Any]
 
 
 class Checkpoints:
-    """The checkpoints of one run, `step-<step>.npz` in a folder.
+    """The checkpoints of one run, the files `step-<step>.npz` in a folder.
 
-    A file is an uncompressed npz (a zip archive, whose checksums find damage), written under
-    another name, flushed to the disk and renamed: a crash at any moment leaves the old ones.
+    A file is an uncompressed npz, which is a zip archive with checksums that detect damage. It is
+    written under another name, flushed to the disk and renamed, so a crash never damages it or the
+    earlier ones.
 
     Args:
-        folder: made when the first is written.
-        keep: how many of the newest stay, >= 1.
+        folder: The folder. It is created with the first checkpoint.
+        keep: How many of the newest checkpoints are kept, >= 1. Default 2.
 
     Example:
         >>> import numpy as np, tempfile
@@ -49,15 +50,16 @@ class Checkpoints:
         self.folder, self._keep = Path(folder), keep
 
     def files(self) -> list[Path]:
-        """Finished checkpoints, oldest first; by the number, since names grow beyond 8 digits."""
+        """The finished checkpoints, oldest first."""
+        # They are sorted by number, since names get longer with more than 8 digits.
         found = [path for path in self.folder.glob("step-*.npz") if NAME.fullmatch(path.name)]
         return sorted(found, key=_step)
 
     def save(self, step: int, arrays: dict[str, np.ndarray], info: dict[str, Any]) -> None:
-        """Writes the checkpoint of a step, then removes those that are too many.
+        """Writes the checkpoint of a step, and then removes the oldest if there are too many.
 
         Raises:
-            OSError: it cannot be written; those before it are still there.
+            OSError: It cannot be written. Earlier checkpoints are not changed.
         """
         self._write(self.folder / f"step-{step:08d}.npz", step, arrays, info)
         for path in self.files()[: -self._keep]:
@@ -65,11 +67,11 @@ class Checkpoints:
         self._sweep()
 
     def save_best(self, step: int, arrays: dict[str, np.ndarray], info: dict[str, Any]) -> None:
-        """Writes the best checkpoint, `best.npz`, in the place of the one before."""
+        """Writes the best checkpoint, `best.npz`, which replaces the previous one."""
         self._write(self.folder / BEST, step, arrays, info)
 
     def best(self) -> Checkpoint | None:
-        """The best checkpoint; None if there is none, or (with a warning) it cannot be read."""
+        """The best checkpoint; None if there is none or, with a warning, if it cannot be read."""
         path = self.folder / BEST
         return self._readable(path) if path.is_file() else None
 
@@ -80,7 +82,7 @@ class Checkpoints:
         dtypes: dict[str, str] = {}
         for name, value in arrays.items():
             value = np.asarray(value)
-            if value.dtype.kind == "V":  # bfloat16 and float8, which npz does not know
+            if value.dtype.kind == "V":  # bfloat16 and float8, which npz cannot store
                 dtypes[name] = value.dtype.name
                 value = value.view(f"u{value.dtype.itemsize}")
             entries[f"array/{name}"] = value
@@ -98,27 +100,27 @@ class Checkpoints:
             replace_file(path, write)
         except OSError as error:
             raise OSError(
-                f"{path}: expected to write a checkpoint, received an error ({error}). The "
-                "checkpoints before it are whole. Make room or repair the disk; the same command "
-                "goes on from the newest."
+                f"{path}: expected to write a checkpoint, received an error ({error}). Earlier "
+                "checkpoints are not damaged. Make room or repair the disk; then the same command "
+                "resumes from the newest."
             ) from error
 
     def _sweep(self) -> None:
-        """Removes what killed processes left half written."""
+        """Removes the incomplete files of processes that were killed."""
         for pattern in (".step-*.npz", ".best.*.npz"):
             for path in self.folder.glob(pattern):
                 path.unlink(missing_ok=True)
 
     def newest(self, before: int | None = None) -> Checkpoint | None:
-        """The newest checkpoint that can be read; None if there is none.
+        """Returns the newest checkpoint that can be read; None if there are no checkpoints.
+
+        For each newer file that cannot be read, there is a warning that names it.
 
         Args:
-            before: if not None, only checkpoints of smaller steps are looked at.
-
-        Warns (UserWarning) for each newer file that cannot be read, naming it.
+            before: If given, only checkpoints of smaller steps are used. Default None.
 
         Raises:
-            ValueError: there are checkpoints and not one can be read.
+            ValueError: There are checkpoints, but none of them can be read.
         """
         files = [path for path in self.files() if before is None or _step(path) < before]
         for path in reversed(files):
@@ -128,7 +130,7 @@ class Checkpoints:
         if files:
             raise ValueError(
                 f"{self.folder}: expected a checkpoint that can be read, received {len(files)} "
-                "damaged ones. Remove the folder to begin again, or give another workdir."
+                "damaged ones. Remove the folder to start again, or choose another workdir."
             )
         return None
 
@@ -136,8 +138,8 @@ class Checkpoints:
     def _readable(path: Path) -> Checkpoint | None:
         try:
             return _read(path)
-        # A damaged archive can raise nearly anything: NotImplementedError, RuntimeError,
-        # TokenError, TypeError and MemoryError were seen, beside the obvious ones.
+        # A damaged archive can raise nearly any error: besides the obvious ones,
+        # NotImplementedError, RuntimeError, TokenError, TypeError and MemoryError were observed.
         except Exception as error:
             warnings.warn(
                 f"{path} cannot be read ({error or type(error).__name__}); trying the "
@@ -154,7 +156,7 @@ def _step(path: Path) -> int:
 
 
 def _read(path: Path) -> Checkpoint:
-    # Opened here: np.load leaves a file open that it cannot read.
+    # The file is opened here, since np.load does not close a file that it cannot read.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
         head = json.loads(found[INFO].tobytes())
         arrays = {n.removeprefix("array/"): found[n] for n in found.files if n != INFO}

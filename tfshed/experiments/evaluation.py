@@ -1,4 +1,4 @@
-"""Evaluates a finished run, or any `.keras` classifier of uint8 images, on its data or others."""
+"""Evaluates a finished run, or any `.keras` classifier of uint8 images, on some data."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tfshed.observe.run_directory import SETTINGS
 
 
 def model_file(given: str | os.PathLike[str]) -> Path:
-    """The `.keras` file of a run directory, or the file itself.
+    """Returns the `.keras` file of a run directory, or the given file itself.
 
     Raises:
-        FileNotFoundError: nothing of the kind is there.
+        FileNotFoundError: There is no such file, or the run is not finished.
     """
     path = Path(given).expanduser()
     found = path / FINAL if path.is_dir() else path
     if not found.is_file():
         raise FileNotFoundError(
             f"model: expected a .keras file or the directory of a finished run, received {given}: "
-            f"{found} is not there"
+            f"{found} does not exist"
         )
     return found
 
@@ -43,25 +43,26 @@ def evaluate(
     batch_size: int = 128,
     fraction: float = 1.0,
 ) -> dict[str, Any]:
-    """Loss and accuracy of a trained network, and how sparse it is.
+    """Returns loss and accuracy of a trained network, and its sparsity.
 
     Args:
-        model: a run directory or a `.keras` file.
-        data: name, as `tfshed.datasets.load` takes it; None: that of the run.
-        data_dir: folder of the data sets.
-        split: None: the evaluation split.
-        batch_size: images at once.
-        fraction: part of the split, in (0, 1].
+        model: A run directory or a `.keras` file.
+        data: The name of the data, for `tfshed.datasets.load`. Default None: the data of the run.
+        data_dir: The folder in which tensorflow-datasets keeps its data.
+        split: The split. Default None: the evaluation split of the data.
+        batch_size: The number of images in a batch. Default 128.
+        fraction: The fraction of the split to use, in (0, 1]. Default 1.
 
     Raises:
-        FileNotFoundError, ValueError: the model or the data are not there or do not fit together.
+        FileNotFoundError: The model or the data do not exist.
+        ValueError: The model and the data do not fit together.
     """
     file = model_file(model)
     recorded = file.parent / SETTINGS
     if data is None:
         if not recorded.is_file():
             raise ValueError(
-                f"data: expected a name, since {file} is not in a run directory that says which; "
+                f"data: expected a name, since {file} is not in a run directory that records it; "
                 "received None"
             )
         data = json.loads(recorded.read_text())["settings"]["config"]["data"]["name"]

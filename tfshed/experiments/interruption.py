@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: the run is asked to stop, and stops where it can go on from."""
+"""Lets SIGTERM and Ctrl-C stop a run after a checkpoint, from which it can be resumed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Any
 
 
 class InterruptedRunError(RuntimeError):
-    """A run that was asked to stop, and has: what it came to is in its last checkpoint.
+    """A run was stopped by a signal. Its state is in the last checkpoint.
 
     Attributes:
-        step: of the checkpoint. signal: the number of the signal.
+        step: The step of the checkpoint.
+        signal: The number of the signal.
     """
 
     def __init__(self, step: int, number: int):
         super().__init__(
-            f"stopped by {signal.Signals(number).name} after step {step}, whose checkpoint is "
-            "written. The same command goes on from there."
+            f"stopped by {signal.Signals(number).name} after step {step}, with a checkpoint. The "
+            "same command resumes from there."
         )
         self.step, self.signal = step, int(number)
 
@@ -28,7 +29,7 @@ class StopRequest:
     """Whether a signal has asked this process to stop.
 
     Attributes:
-        signal: its number; None as long as there was none.
+        signal: The number of the signal; None if there was none.
     """
 
     def __init__(self) -> None:
@@ -37,10 +38,10 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Takes SIGTERM and SIGINT as a request, as long as the context lasts.
+    """Within the block, SIGTERM and SIGINT (Ctrl-C) only set `StopRequest.signal`.
 
-    The second Ctrl-C interrupts at once. Signals can be taken by the main thread alone: in another
-    one they do what they did before.
+    A second Ctrl-C interrupts at once. Python handles signals in the main thread only; in another
+    thread, the block changes nothing.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -57,5 +58,5 @@ def stop_request() -> Iterator[StopRequest]:
         yield request
     finally:
         for number, handler in before.items():
-            # None: a handler that was not set from Python, which cannot be set again from here.
+            # The handler is None if it was not set from Python; it cannot be restored then.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -1,4 +1,4 @@
-"""All variables of a compiled model as arrays, and back."""
+"""Captures all variables of a compiled model as arrays, and restores them."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ import numpy as np
 
 from tfshed.core.backend import to_numpy
 
-# What every replica has for itself.
+# The parts of a model whose variables have a different value on each replica.
 OWN = ("others", "metrics")
-# Names of variables that checkpoints of older versions do not have.
+# The names of variables that are missing in checkpoints of older versions.
 LATER = ("events",)
 
 
 def capture(model: Any, metrics: Sequence[Any] = ()) -> dict[str, np.ndarray]:
-    """Weights, seed generators, optimizer state (masks among it) and running metrics by name.
+    """Returns weights, seed generators, optimizer state with masks, and running metrics by name.
 
-    Replicas have running metrics of their own, and in Keras 3 their own statistics of
-    BatchNormalization: such variables have one axis more, of replicas. Several workers have to
-    call it together.
+    Each replica has its own running metrics and, in Keras 3, its own statistics of
+    BatchNormalization. The arrays of such variables have an additional first axis of replicas. If
+    there are several workers, all of them must call this together.
 
     Args:
-        model: compiled.
-        metrics: those it was compiled with. The model itself knows them from its first step on.
+        model: A compiled model.
+        metrics: The metrics it was compiled with. The model itself knows them only after its first
+            step.
 
     Example:
         >>> import keras
@@ -50,20 +51,20 @@ def restore(
     metrics: Sequence[Any] = (),
     parts: Sequence[str] = ("weights", "optimizer", "others"),
 ) -> None:
-    """Puts captured arrays back into a model that was made in the same way.
+    """Restores captured arrays into a model that was made in the same way.
 
-    With another number of replicas than before, running metrics are shared out among them, and
-    statistics are averaged.
+    If the number of replicas has changed, running metrics are summed and statistics are averaged
+    over the former replicas.
 
     Args:
-        model: compiled, its optimizer built.
-        arrays, metrics: from and as in `capture`.
-        parts: which. Running "metrics" are left out by default: Keras resets them when an epoch
-            begins.
+        model: A compiled model whose optimizer is built.
+        arrays: The arrays that `capture` returned.
+        metrics: As in `capture`.
+        parts: The parts to restore. By default running "metrics" are left out, since Keras resets
+            them when an epoch begins.
 
     Raises:
-        ValueError: a variable that is missing, superfluous or of another shape; nothing has been
-            changed then.
+        ValueError: An array is missing, superfluous or of another shape. Nothing is changed then.
     """
     problems: list[str] = []
     todo: list[tuple[str, Any, np.ndarray]] = []
@@ -84,8 +85,8 @@ def restore(
     if problems:
         raise ValueError(
             f"the checkpoint is not one of this run: {'; '.join(problems[:3])}"
-            f"{f' and {len(problems) - 3} more' if len(problems) > 3 else ''}. Start with the "
-            "command it was made with, or give another workdir."
+            f"{f' and {len(problems) - 3} more' if len(problems) > 3 else ''}. Use the command "
+            "that it was made with, or choose another workdir."
         )
     strategy = _strategy(model)
     for part, variable, array in todo:
@@ -104,10 +105,10 @@ def restore(
 def _as_captured(
     variables: dict[str, Any], arrays: dict[str, np.ndarray], part: str
 ) -> dict[str, Any]:
-    """The variables under the names that they had when the arrays were captured.
+    """The variables by the names that they had when the arrays were captured.
 
-    Names are places, and an older version may have had fewer variables: those that it lacked keep
-    the values with which they begin.
+    A name contains the place of a variable in a list, and the list may have been shorter in an
+    older version. Variables that are new since then keep their initial values.
     """
     count = sum(name.startswith(f"{part}/") for name in arrays)
     old = [v for v in variables.values() if v.path.rpartition("/")[2] not in LATER]
@@ -117,7 +118,7 @@ def _as_captured(
 
 
 def paths(model: Any, metrics: Sequence[Any] = ()) -> dict[str, str]:
-    """The names of `capture`, each with the path by which Keras knows the variable.
+    """Returns a dict from the names of `capture` to the paths of variables in Keras.
 
     Example:
         >>> import keras
@@ -136,7 +137,7 @@ def _strategy(model: Any) -> Any:
 
 
 def _of_replicas(model: Any, variables: dict[str, Any]) -> dict[str, np.ndarray]:
-    """What each replica holds, along a first axis; of integers, which they share, one alone."""
+    """The values of all replicas along a first axis; integers are the same on all, so only one."""
     strategy = _strategy(model)
     found = {name: np.array(to_numpy(v))[None] for name, v in variables.items()}
     if strategy is None:
@@ -162,10 +163,10 @@ def _assign_own(variable: Any, array: np.ndarray) -> None:
 
 def _parts(model: Any, metrics: Sequence[Any]) -> dict[str, dict[str, Any]]:
     """All variables, by part and name."""
-    # The tracker of the loss is the first metric of a compiled model.
+    # The first metric of a compiled model tracks the loss.
     running = [v for m in (*model.metrics[:1], *metrics) for v in m.variables]
     optimizer = [] if model.optimizer is None else model.optimizer.variables
-    # Counted for warnings only, and not in checkpoints from before they were: a part of their own.
+    # These counts serve for warnings only. Older checkpoints lack them, so they are another part.
     events = [v for v in optimizer if v.path.endswith("/events")]
     weights = model.trainable_variables
     known = {id(v) for v in (*running, *model.metrics_variables, *optimizer, *weights)}
@@ -173,5 +174,6 @@ def _parts(model: Any, metrics: Sequence[Any]) -> dict[str, dict[str, Any]]:
     kept = [v for v in optimizer if not v.path.endswith("/events")]
     parts = {"weights": weights, "optimizer": kept, "others": others, "metrics": running}
     parts["events"] = events
-    # By place: names hold automatic ones, which count up within a process.
+    # Variables are identified by their place, since Keras' automatic names contain a counter that
+    # differs between processes.
     return {p: {f"{p}/{i:04d}": v for i, v in enumerate(vs)} for p, vs in parts.items()}

@@ -1,4 +1,4 @@
-"""NaN and infinity in a run: found cheaply, and told with the place and the time."""
+"""Finds NaN and infinity in the variables of a run, and reports where and when they arose."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-# How many variables a message names.
+# The largest number of variables that a message names.
 NAMED = 3
 
 
@@ -14,8 +14,9 @@ class NonFiniteError(ArithmeticError):
     """The loss or a variable of a run is NaN or infinite.
 
     Attributes:
-        step: at which it was found. since: the last step at which all was finite.
-        checkpoint: the step of the newest checkpoint, which is finite; None without one.
+        step: The step at which this was found.
+        since: The last step at which everything was finite.
+        checkpoint: The step of the newest checkpoint, which is finite; None if there is none.
     """
 
     def __init__(self, what: str, step: int, since: int, checkpoint: int | None):
@@ -25,8 +26,8 @@ class NonFiniteError(ArithmeticError):
             else f"the newest checkpoint, of step {checkpoint}, is from before and finite"
         )
         super().__init__(
-            f"{what} at step {step}; at step {since} all was finite, and {kept}. Take a lower "
-            "learning rate or clip gradients (clip_norm), or let the run do the former by itself: "
+            f"{what} at step {step}; at step {since} all was finite, and {kept}. Use a lower "
+            "learning rate or clip gradients (clip_norm), or let the run lower the rate by itself: "
             "config.non_finite.action=rollback."
         )
         self.step, self.since, self.checkpoint = step, since, checkpoint
@@ -35,11 +36,11 @@ class NonFiniteError(ArithmeticError):
 def non_finite(
     arrays: Mapping[str, np.ndarray], names: Mapping[str, str] | None = None
 ) -> str | None:
-    """Which arrays hold NaN or infinity, in words; None if none does.
+    """Describes which arrays contain NaN or infinity; None if none does.
 
     Args:
-        arrays: by key.
-        names: what the text calls each key; default the keys themselves.
+        arrays: The arrays, by key.
+        names: What the text calls each key. Default None: the key itself.
 
     Example:
         >>> import numpy as np

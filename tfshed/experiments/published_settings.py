@@ -8,24 +8,29 @@ from typing import Any
 from tfshed.core.near_miss import near_miss
 from tfshed.experiments.recipe import recipe
 
-# Those with published numbers; any "ft" or "lrw" with a number of epochs behind it will do.
+# The arms with published results. "ft" and "lrw" can be followed by any number of epochs.
 CIFAR10_ARMS = ("lrw90", "ft90", "lrw50", "ft50", "lrw30", "ft30", "gradual", "gradual_momentum0")
 
 
 def imagenet_pruning(config: Any, momentum: float = 0.9) -> None:
-    """Pruning on ImageNet as Azarian & Porikli 2021 did it (sections 3.1 and 3.2).
+    """Sets pruning on ImageNet as in Azarian & Porikli 2021 (sections 3.1 and 3.2).
 
-    35 epochs in cycles of 7, batch 128, the target updated every 100 batches, keep-ratio 0.15 at
-    the end, 3-step learning rate (eq. 1), no weight decay, threshold from 1e-4. What the paper does
-    not say is read as: random-resized crop and flip, no label smoothing, SGD without Nesterov's
-    step, and the kernels of all convolutional and dense layers in the ratio, depthwise ones too
-    (1.7 % of the weights of MobileNetV3, 3.5 % of EfficientNet-B0's).
+    35 epochs in cycles of 7, batches of 128, an update every 100 steps, a final keep-ratio of 0.15,
+    the 3-step learning rate (eq. 1), no weight decay, and a threshold that starts at 1e-4. The
+    paper does not mention the following, for which we chose: random-resized crop and flip, no label
+    smoothing, SGD without Nesterov momentum, and a keep-ratio over the kernels of all convolutional
+    and dense layers, including depthwise ones (1.7 % of the weights of MobileNetV3, 3.5 % of those
+    of EfficientNet-B0).
+
+    Args:
+        config: The recipe, which is changed.
+        momentum: The momentum of SGD. Default 0.9.
     """
     config.initial_weights = "imagenet"
     config.data.name, config.data.image_size = "imagenet2012", 224
     config.data.augmentation = "crop_flip"
     config.checkpoint.every_steps = 1000
-    # Depthwise kernels are left alone by default, but the paper's ratios count all convolutions.
+    # Depthwise kernels are not pruned by default, but the paper's ratios count all convolutions.
     config.prune.select = "kernel"
     prune = config.prune
     prune.epochs, prune.batch_size, prune.momentum = 35, 128, momentum
@@ -36,7 +41,7 @@ def imagenet_pruning(config: Any, momentum: float = 0.9) -> None:
 
 
 def cyclic_rate(config: Any) -> None:
-    """The cyclic learning rate (eq. 2) and the exponential schedule gated by it (section 3.1)."""
+    """Sets the cyclic learning rate (eq. 2) and the gated exponential schedule (section 3.1)."""
     config.prune.schedule, config.prune.cycle, config.prune.gate = "cyclic", 7.0, 2.0
     rate = config.prune.learning_rate
     rate.schedule, rate.cycle = "cyclic", 7.0
@@ -44,12 +49,12 @@ def cyclic_rate(config: Any) -> None:
 
 
 def cifar10_renda(config: Any) -> None:
-    """CIFAR-10 as Renda et al. 2020 (arXiv 2003.02389, table 1) train on it.
+    """Sets training on CIFAR-10 as in Renda et al. 2020 (arXiv 2003.02389, table 1).
 
-    182 epochs of SGD with momentum 0.9, without Nesterov's step, batch 128, weight decay 2e-4 on
-    all trainable variables, normalisation and biases too (both as in the code that they
-    published), rate 0.1 that falls to a tenth at epochs 91 and 136; pad 4, crop and flip, images
-    standardised one by one.
+    182 epochs of SGD with momentum 0.9, without Nesterov momentum, batches of 128, a weight decay
+    of 2e-4 on all trainable variables, including normalisation and biases (the last two as in their
+    published code), a learning rate of 0.1 that falls to a tenth at epochs 91 and 136, padding by
+    4, crop and flip, and images that are standardised separately.
     """
     config.data.name, config.data.augmentation = "cifar10", "pad_crop_flip"
     config.data.eval_batch_size = 500
@@ -63,20 +68,21 @@ def cifar10_renda(config: Any) -> None:
 
 
 def one_shot_retraining(config: Any, way: str, epochs: int, keep: float) -> None:
-    """One-shot global magnitude pruning, then E epochs in one of Renda et al.'s ways.
+    """Sets one-shot global magnitude pruning and E epochs of retraining as in Renda et al.
 
-    Masks are fixed after the first step: nothing is shed. Where the last E epochs of training have
-    one rate, the two ways are the same: of 182 epochs these are the last 46.
+    Nothing is shed, so the masks do not change after the first step. If the learning rate does not
+    change in the last E epochs of training, the two ways are the same; of 182 epochs, this holds up
+    to E = 46.
 
     Args:
-        config: the recipe; its phase `train` is the base schedule.
-        way: "ft", fine-tuning at the last rate of training; "lrw", rewinding the learning rate: the
-            last E epochs of the base schedule.
-        epochs: E, from 1 to the epochs of the base schedule.
-        keep: keep-ratio, in (0, 1].
+        config: The recipe, which is changed. Its phase `train` is the base schedule.
+        way: "ft" is fine-tuning at the last learning rate of training. "lrw" is learning rate
+            rewinding: the last E epochs of the base schedule.
+        epochs: The number E of epochs, from 1 to those of the base schedule.
+        keep: The keep-ratio, in (0, 1].
 
     Raises:
-        ValueError: another way, or more epochs than the base schedule has.
+        ValueError: `way` is unknown, or the base schedule has fewer epochs.
     """
     if not 1 <= epochs <= config.train.epochs:
         raise ValueError(
@@ -98,16 +104,16 @@ def one_shot_retraining(config: Any, way: str, epochs: int, keep: float) -> None
 
 
 def cifar10(model: str, arm: str) -> Any:
-    """The recipe of a net on CIFAR-10: training as Renda et al., pruning in one of four ways.
+    """Returns the recipe of a network on CIFAR-10, which is trained as in Renda et al. and pruned.
 
     Args:
-        model: its name.
-        arm: "lrwE" or "ftE" with a number for E, such as "lrw90": one-shot to keep-ratio 0.2097 and
-            E epochs of retraining; "gradual" or "gradual_momentum0": exponential schedule over 35
-            epochs at rate 1e-2, with shedding.
+        model: The name of the network.
+        arm: "lrwE" or "ftE" with a number E, such as "lrw90": one-shot pruning to the keep-ratio
+            0.2097 and E epochs of retraining. "gradual" or "gradual_momentum0": an exponential
+            schedule over 35 epochs with the learning rate 1e-2, with shedding.
 
     Raises:
-        ValueError: another arm.
+        ValueError: The arm is unknown.
     """
     retraining = re.fullmatch(r"(ft|lrw)([1-9]\d*)", arm)
     if not retraining and arm not in CIFAR10_ARMS:
@@ -123,7 +129,7 @@ def cifar10(model: str, arm: str) -> Any:
         return config
     prune = config.prune
     prune.epochs, prune.schedule, prune.sparsity, prune.time_constant = 35, "exponential", 0.85, 3.0
-    # 391 steps an epoch where ImageNet has 10,009: about as many updates an epoch.
+    # An epoch has 391 steps, and 10,009 on ImageNet. This gives about as many updates in an epoch.
     prune.frequency = 4
     prune.momentum, prune.nesterov = (0.9 if arm == "gradual" else 0.0), False
     return config

@@ -1,4 +1,4 @@
-"""What a run's folder recorded, compared with what is asked for now."""
+"""Compares what the folder of a run has recorded with the settings and files of now."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tfshed.observe.run_directory import SETTINGS
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file of a run holds; None if it is not there.
+    """Returns the contents of a JSON file of a run; None if it does not exist.
 
     Raises:
-        ValueError: it cannot be read; says what to do.
+        ValueError: It cannot be read.
     """
     if not path.is_file():
         return None
@@ -24,16 +24,16 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise ValueError(
-            f"{path}: expected a JSON file of an earlier run, and it cannot be read ({error}). Put "
-            "back a good copy, or give another workdir."
+            f"{path}: expected a JSON file of an earlier run, received one that cannot be read "
+            f"({error}). Put back a good copy, or choose another workdir."
         ) from error
 
 
 def comparable(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
-    """`wanted` without what an older version did not record in this folder.
+    """Returns the settings `wanted` without those that an older version did not record.
 
-    Fields that were added to the recipe since are left out where they have their default, which is
-    what the older version did.
+    Fields that were added to the recipe since then are left out if they have their default value,
+    as the older version behaved as if they had.
     """
     found = read_json(folder / SETTINGS)
     if found is None:
@@ -44,7 +44,7 @@ def comparable(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{folder / SETTINGS}: expected the settings of a run, received a file without them. "
-            "Put back a good copy, or give another workdir."
+            "Put back a good copy, or choose another workdir."
         ) from error
     kept = {name: value for name, value in wanted.items() if name in before or name != "data"}
     return {**kept, "config": config}
@@ -67,12 +67,12 @@ def _without_new(
 
 
 def missing_rows(table: Path, info: Mapping[str, Any]) -> int:
-    """How many rows a table lacks of those that it had when a checkpoint was written.
+    """Returns how many rows a table has lost since a checkpoint was written.
 
     Args:
-        table: the CSV file.
-        info: of the checkpoint, with the number of "rows" and the step of the "last_row"; one
-            without them is of an older version, and nothing can be said.
+        table: The CSV file.
+        info: The information in the checkpoint, with the number of "rows" and the step of the
+            "last_row". If it lacks them, it is of an older version, and the result is 0.
     """
     wanted = info.get("rows", 0)
     if not wanted:

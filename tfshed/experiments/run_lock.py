@@ -1,4 +1,4 @@
-"""One writer: a run's folder belongs to one process at a time."""
+"""Locks the folder of a run, so that only one process at a time writes to it."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ LOCK = "run.lock"
 
 @contextlib.contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Holds the folder of a run for this process, or says who holds it.
+    """Within the block, the folder of a run belongs to this process.
 
-    The file `run.lock` names host and process. The operating system holds the lock on it, and
-    releases it when the process ends in whatever way: what a dead process left is taken over. On
-    network file systems this works across hosts where the file system has locks. The file is
-    removed at the end.
+    The file `run.lock` names host and process. The operating system holds the lock on it and
+    releases it when the process ends in any way, so the file of a dead process does not block
+    others. On network file systems, this works across hosts if the file system supports locks. The
+    file is removed at the end of the block.
 
     Args:
-        folder: exists.
+        folder: An existing folder.
 
     Raises:
-        ValueError: another process, or another run in this one, writes to the folder; its host and
-            process are named.
+        ValueError: Another process, or another run in this process, writes to the folder. The error
+            names its host and process.
     """
     if fcntl is None:
         warnings.warn(
-            f"{folder}: this operating system has no file locks, so nothing keeps a second process "
-            "from writing to this folder",
+            f"{folder}: this operating system has no file locks, so a second process could write "
+            "to this folder",
             stacklevel=3,
         )
         yield
@@ -49,13 +49,14 @@ def run_lock(folder: Path) -> Iterator[None]:
         os.pwrite(file, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode(), 0)
         yield
     finally:
-        # Removed while it is held: whoever opened it before sees that it is no longer there.
+        # The file is removed before the lock is released. A process that has it open already then
+        # notices that it does not exist any more.
         path.unlink(missing_ok=True)
         os.close(file)
 
 
 def _locked(path: Path) -> int:
-    """The opened file of that name, locked by this process."""
+    """Opens and locks the file for this process."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -66,12 +67,12 @@ def _locked(path: Path) -> int:
             raise ValueError(_held(path, held_by)) from None
         except OSError as error:
             warnings.warn(
-                f"{path}: this file system has no locks ({error}), so nothing keeps a second "
-                "process from writing to this folder",
+                f"{path}: this file system has no locks ({error}), so a second process could "
+                "write to this folder",
                 stacklevel=5,
             )
             return file
-        # The one that held it may have removed it between the two calls.
+        # The process that held the lock may have removed the file between the two calls above.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file), os.stat(path)):
                 return file
@@ -86,5 +87,5 @@ def _held(path: Path, held_by: bytes) -> str:
         who = "another process"
     return (
         f"{path.parent}: expected a folder that no other process writes to, but {who} is writing "
-        "to it. Wait until it has ended, end it, or give another workdir."
+        "to it. Wait until it has ended, end it, or choose another workdir."
     )

@@ -1,4 +1,4 @@
-"""Writes checkpoints, watches what goes into them, and stops the run when it is asked to."""
+"""Writes checkpoints if everything in them is finite, and stops the run when this is requested."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from tfshed.experiments.non_finite import NonFiniteError, non_finite
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointRules:
-    """When checkpoints are written, and what is watched.
+    """When checkpoints are written, and when the loss is checked.
 
     Attributes:
-        steps_per_epoch: batches of a whole epoch.
-        every_epochs, every_steps: how often; 0 steps: at the end of epochs alone.
-        best: the metric by which the best is kept as well; "" for none.
-        watch_every_steps: how often the loss is looked at within an epoch.
-        go_on: whether NaN and infinity are only warned of.
+        steps_per_epoch: The number of batches in an epoch.
+        every_epochs, every_steps: A checkpoint is written after this many epochs and steps. With 0
+            steps, it is written only at the end of epochs.
+        best: The metric by which the best checkpoint is kept as well; "" for none.
+        watch_every_steps: The loss is checked after this many steps within an epoch.
+        go_on: Whether NaN and infinity cause only a warning.
     """
 
     steps_per_epoch: int
@@ -40,28 +41,30 @@ class CheckpointRules:
 
 
 class SaveCheckpoints(keras.callbacks.Callback):
-    """Writes a checkpoint every so many epochs and steps; stands last among the callbacks.
+    """Writes checkpoints after a number of epochs and steps. It must be the last callback.
 
-    A step is a batch here, counted over the whole run, so that it says where in the data the run
-    stood. The loss is looked at every so many steps, and everything that a checkpoint holds before
-    it is written: what is not finite never takes the place of a good one.
+    A step means a batch here, counted over the whole run, so that it tells the position in the
+    data. The loss is checked after a number of steps, and all arrays are checked before a
+    checkpoint is written, so a good checkpoint is never replaced by one with NaN or infinity.
 
     Args:
-        checkpoints: where to.
-        metrics: those that the model was compiled with.
-        rules: when.
-        resumed: the checkpoint that the run goes on from, or None.
-        request: whether the run is to stop.
-        info: what else a checkpoint says, asked for when it is written.
-        write: whether this process writes (the chief does); others only take part in reading.
-        workers: the number of workers, which have to stop in the same step.
+        checkpoints: The folder of checkpoints.
+        metrics: The metrics that the model was compiled with.
+        rules: When checkpoints are written.
+        resumed: The checkpoint from which the run resumes. Default None.
+        request: Tells whether the run should stop. Default None: it never should.
+        info: A function that is called for more information when a checkpoint is written.
+        write: Whether this process writes (as the chief does). The others only take part in
+            reading. Default True.
+        workers: The number of workers, which must stop in the same step. Default 1.
 
     Raises:
-        NonFiniteError, InterruptedRunError: in `fit`.
+        NonFiniteError: Raised in `fit`, if the loss or a variable is not finite.
+        InterruptedRunError: Raised in `fit`, after a checkpoint, if a signal has asked to stop.
     """
 
-    # Everything happens in hooks that Keras never calls beside a running step, but for
-    # `on_train_batch_end`, which keeps a reference and reads nothing.
+    # Keras may call hooks while a step is still running. Only `on_train_batch_end` is called then,
+    # which stores a reference and reads nothing.
     async_safe = True
 
     def __init__(
@@ -88,24 +91,24 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self._warned = False
         best = checkpoints.best() if rules.best else None
         self._best: float | None = None
-        # One from after this step is of a future that will not come, after a rollback.
+        # After a rollback, a best checkpoint from a later step does not count.
         if best is not None and best.info["step"] <= self._start:
             self._best = best.info["value"] if best.info.get("metric") == rules.best else None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch_start = epoch * self._rules.steps_per_epoch
-        # The first epoch may begin in its middle; Keras counts its batches from 0.
+        # The first epoch may begin in the middle, but Keras counts its batches from 0.
         first = self._start > self._epoch_start
         self._offset = self._start - self._epoch_start if first else 0
         if first and self._resumed is not None:
-            # Only now: Keras has just reset them.
+            # They are restored only now, since Keras has just reset them.
             restore(self.model, self._resumed.arrays, self._metrics, ("metrics",))
         self._resumed = None
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         step = self._epoch_start + self._offset + batch
         every = self._rules.watch_every_steps
-        # Several steps may lie between two calls, with steps_per_execution.
+        # With steps_per_execution, several steps lie between two calls.
         if step // every > self._watched // every:
             self._watch(step)
         every = self._rules.every_steps
@@ -113,7 +116,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
             self._save(step)
         if self._request.signal is not None:
             if self._workers > 1:
-                # Known to all of them when this step is done.
+                # All workers learn of it in this step.
                 self.model.stop_training = True
             else:
                 self._stop(step)
@@ -143,7 +146,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         raise InterruptedRunError(step, signal.SIGTERM if number is None else number)
 
     def _watch(self, step: int) -> None:
-        """Looks at the loss of the last batch that is done; the one place that waits for it."""
+        """Checks the loss of the last finished batch. Nothing else waits for a step to finish."""
         self._watched = step
         loss = (self._logs or {}).get("loss")
         if loss is None:
@@ -153,7 +156,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
             self._not_finite(f"the loss is {value}", step)
 
     def _captured(self, step: int) -> dict[str, np.ndarray] | None:
-        """All of the model, if it is finite; on every worker, since the metrics of all are read."""
+        """All arrays of the model, or None if they are not finite; every worker must call this."""
         arrays = capture(self.model, self._metrics)
         watched = {n: a for n, a in arrays.items() if not n.startswith("metrics/")}
         what = non_finite(watched, paths(self.model, self._metrics))
@@ -169,7 +172,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
             raise error
         if not self._warned:
             self._warned = True
-            warnings.warn(f"{error} The run goes on, without checkpoints.", stacklevel=2)
+            warnings.warn(f"{error} The run continues without checkpoints.", stacklevel=2)
 
     def _save(self, step: int) -> None:
         arrays = self._captured(step)
@@ -192,7 +195,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         value = float(logs[name])
         if not np.isfinite(value):
             return
-        # Of everything that Keras reports, losses alone are better when they are smaller.
+        # Among what Keras reports, only losses are better if they are smaller.
         sign = -1 if "loss" in name else 1
         if self._best is None or sign * value > sign * self._best:
             self._best = value

@@ -1,8 +1,8 @@
-"""Whether runs show cascade weight shedding, in numbers and in words computed from them.
+"""Says in sentences whether runs show cascade weight shedding, computed from their numbers.
 
-The paper's claim is a comparison: with momentum .9 the actual keep-ratio falls below its target and
-accuracy dips and recovers; with momentum 0 neither happens. A dip alone proves nothing, since a
-restart at a high learning rate makes one too; so the words here always name the controls.
+The paper's claim is a comparison: with momentum 0.9 the actual keep-ratio falls below its target,
+and accuracy dips and recovers; with momentum 0 neither happens. A dip alone proves nothing, since a
+restart at a high learning rate causes one too. The sentences therefore always mention the controls.
 
 Source: Azarian and Porikli, "Cascade Weight Shedding in Deep Neural Networks", 2021, section 4.
 """
@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 from tfshed.experiments.analysis.outcome import Outcome, mean, mean_range
 
-# Smaller gaps are what some weights near the threshold make, cascade or not.
+# Smaller gaps are caused by a few weights near the threshold, with or without a cascade.
 GAP = 0.02
-# A dip smaller than this is within what one evaluation of some hundred images can tell.
+# Smaller dips cannot be distinguished from chance if accuracy is measured on some hundred images.
 DIP = 0.02
 
 
@@ -28,13 +28,16 @@ def describe(
     *,
     tests: int,
 ) -> list[str]:
-    """What the runs show, in sentences that follow from the numbers, whatever they are.
+    """Describes what the runs show, in sentences that depend only on their numbers.
 
     Args:
-        high, low: pruned with momentum .9 and 0, one outcome a seed, in the same order of seeds.
-        control: not pruned, momentum .9. fixed: pruned, threshold fixed, momentum .9.
-        matched: momentum 0 at ten times the rate, or None.
-        tests: images that accuracy was measured on.
+        high, low: The runs pruned with momentum 0.9 and with momentum 0: an outcome for each seed,
+            in the same order of seeds.
+        control: The runs without pruning, with momentum 0.9.
+        fixed: The runs pruned with a fixed threshold, with momentum 0.9.
+        matched: The runs with momentum 0 and ten times the learning rate. Default None: there are
+            none.
+        tests: The number of images that accuracy was measured on.
     """
     return [
         _shedding(high, low),
@@ -51,25 +54,25 @@ def _shedding(high: Sequence[Outcome], low: Sequence[Outcome]) -> str:
     a, b = [o.gap for o in high], [o.gap for o in low]
     text = (
         f"Shedding: the actual keep-ratio fell up to {mean_range(a)} below its target with "
-        f"momentum .9, up to {mean_range(b)} with momentum 0. "
+        f"momentum 0.9, up to {mean_range(b)} with momentum 0. "
     )
     if max(a) < GAP and max(b) < GAP:
-        return text + "Neither is shedding worth the name: rho followed r in both."
+        return text + "This is hardly any shedding: both keep-ratios followed their targets."
     if min(a) > 2 * max(b) and min(a) >= GAP:
-        return text + "More with momentum, as the paper reports (there .15 at times, and none)."
+        return text + "More with momentum, as the paper reports (up to 0.15 with, 0 without)."
     if min(b) > 2 * max(a) and min(b) >= GAP:
-        return text + "More without momentum: the opposite of what the paper reports."
+        return text + "More without momentum, which is the opposite of what the paper reports."
     return (
-        text
-        + "The two are too close, or the seeds too far apart, to tell; the paper has .15 and 0."
+        text + "The two are too close, or the seeds too far apart, to tell; the paper reports up "
+        "to 0.15 with momentum and 0 without."
     )
 
 
 def _below(high: Sequence[Outcome], low: Sequence[Outcome]) -> list[str]:
-    """The pitfall that the paper names: too severe a cascade ends below the final target."""
+    """The danger that the paper mentions: too strong a cascade ends below the final target."""
     found = [
         f"with momentum {name} at {mean_range([o.actual for o in runs])}"
-        for name, runs in ((".9", high), ("0", low))
+        for name, runs in (("0.9", high), ("0", low))
         if min(o.actual / o.target for o in runs) < 0.95
     ]
     if not found:
@@ -83,37 +86,37 @@ def _dip(high: Sequence[Outcome], low: Sequence[Outcome]) -> str:
     back = mean([o.final - o.lowest for o in high])
     text = (
         f"Accuracy fell from {mean_range([o.before for o in high])} by {mean_range(a)} with "
-        f"momentum .9 (to {mean_range([o.lowest for o in high])}) and by "
+        f"momentum 0.9 (to {mean_range([o.lowest for o in high])}) and by "
         f"{mean_range(b)} with momentum 0. "
     )
     if mean(a) < DIP:
-        return text + "So there was no dip with momentum .9, where the paper has a deep one."
-    text += f"With momentum .9 {back:.3f} came back by the end. "
+        return text + "So there was no dip with momentum 0.9, where the paper reports a deep one."
+    text += f"With momentum 0.9, it had risen by {back:.3f} again at the end. "
     if min(a) > 2 * max(b):
         return text + "A dip with momentum and (nearly) none without is what the paper reports."
-    return text + "The paper reports no dip with momentum 0; here the two are not so far apart."
+    return text + "The paper reports no dip with momentum 0; here the two do not differ as much."
 
 
 def _restart(high: Sequence[Outcome], control: Sequence[Outcome]) -> str:
     a, c = mean([o.dip for o in high]), mean([o.dip for o in control])
-    text = f"Control: with no pruning at all, the same restart dipped by {c:.3f}. "
+    text = f"Control: without pruning, the same restart caused a dip of {c:.3f}. "
     if a < DIP and c < DIP:
-        return text + "There is no dip to explain in either."
+        return text + "There is no dip to explain in either case."
     if c < DIP:
         return text + "So the restart alone does not make the dip."
     if a <= c:
         return text + "That is as deep as with pruning: the dip here is no sign of a cascade."
     return text + (
-        f"That is {c / a:.0%} of the dip with pruning: so much of it the restart alone (high "
-        "learning rate, empty momentum, BatchNorm statistics that lag) makes."
+        f"That is {c / a:.0%} of the dip with pruning: this part is caused by the restart alone "
+        "(high learning rate, momentum that starts at zero, outdated BatchNorm statistics)."
     )
 
 
 def _threshold(high: Sequence[Outcome], fixed: Sequence[Outcome]) -> str:
     a, f = [o.gap for o in high], [o.gap for o in fixed]
-    text = f"Control: with the threshold fixed at its first value the gap is {mean_range(f)}. "
+    text = f"Control: with the threshold fixed at its first value, the gap is {mean_range(f)}. "
     if max(a) < GAP:
-        return text + "Without a gap to begin with, that tells nothing."
+        return text + "Since there was no gap before, that tells nothing."
     share = mean(f) / mean(a)
     if share > 0.8:
         return text + "The threshold that grows does not make the gap."
@@ -122,12 +125,14 @@ def _threshold(high: Sequence[Outcome], fixed: Sequence[Outcome]) -> str:
 
 def _rate(high: Sequence[Outcome], low: Sequence[Outcome], matched: Sequence[Outcome]) -> str:
     a, b, m = (mean([o.gap for o in x]) for x in (high, low, matched))
-    text = f"Control: momentum 0 at ten times the rate has a gap of {m:.3f}. "
+    text = f"Control: momentum 0 with ten times the learning rate has a gap of {m:.3f}. "
     if a < GAP:
-        return text + "Without a gap at momentum .9, that tells nothing."
+        return text + "Since there was no gap with momentum 0.9, that tells nothing."
     if abs(m - a) < abs(m - b):
-        return text + "Nearer to momentum .9: the size of the step counts, more than momentum."
-    return text + "Nearer to momentum 0: momentum counts, beyond the size of the step."
+        return text + (
+            "This is nearer to momentum 0.9, so the size of the step counts more than momentum."
+        )
+    return text + "This is nearer to momentum 0, so momentum counts beyond the size of the step."
 
 
 def _final(
@@ -135,13 +140,13 @@ def _final(
 ) -> str:
     a, b, c = (mean([o.final for o in x]) for x in (high, low, control))
     p = min(max((a + b) / 2, 0.0), 1.0)
-    # Two independent nets on as many images as all seeds together have.
+    # The standard error of the difference of two independent nets, on the images of all seeds.
     error = (2 * p * (1 - p) / (tests * len(high))) ** 0.5
     text = (
-        f"In the end: accuracy {a:.3f} with momentum .9, {b:.3f} with momentum 0, {c:.3f} not "
-        f"pruned; one test image is {1 / tests:.4f}. "
+        f"At the end, accuracy is {a:.3f} with momentum 0.9, {b:.3f} with momentum 0, and {c:.3f} "
+        f"without pruning; one test image counts {1 / tests:.4f}. "
     )
     if abs(a - b) <= 2 * error:
-        return text + f"Momentum .9 and 0 do not differ by more than chance ({2 * error:.3f})."
+        return text + f"Momentum 0.9 and 0 do not differ by more than chance ({2 * error:.3f})."
     word = "better" if a > b else "worse"
-    return text + f"Momentum .9 is {word} than 0 by more than chance ({2 * error:.3f})."
+    return text + f"Momentum 0.9 is {word} than 0 by more than chance ({2 * error:.3f})."

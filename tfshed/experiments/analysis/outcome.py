@@ -1,4 +1,4 @@
-"""Runs of pruning in numbers: how far the keep-ratio fell below its target, and accuracy."""
+"""Summarises a pruning run: how far the keep-ratio fell below its target, and the accuracy."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from tfshed.observe.text_table import text_table
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """One run in numbers.
+    """The numbers of one run.
 
     Attributes:
-        seed: of the run.
-        pruned: False for a control without pruning; its `actual` counts weights not degenerate.
-        target, actual: keep-ratios at the end. gap: the largest r - rho. gap_epoch: when.
-        before: accuracy before pruning. lowest: accuracy at its lowest; lowest_epoch: when.
-        final: accuracy at the end. sparsity: exact zeros among the kernels' weights at the end.
-        seconds: time it took.
+        seed: The seed of the run.
+        pruned: False for a control without pruning, whose `actual` is the fraction of weights above
+            the threshold.
+        target, actual: The keep-ratios at the end.
+        gap, gap_epoch: The largest target minus actual keep-ratio, and its time in epochs.
+        before: The accuracy before pruning.
+        lowest, lowest_epoch: The lowest accuracy, and its time in epochs.
+        final: The accuracy at the end.
+        sparsity: The fraction of exact zeros in the kernels at the end.
+        seconds: The duration of the run.
     """
 
     seed: int
@@ -37,7 +41,7 @@ class Outcome:
 
     @property
     def dip(self) -> float:
-        """How far accuracy fell below what it was before."""
+        """How far the accuracy fell below the accuracy before pruning; 0 if it did not."""
         return max(0.0, self.before - self.lowest)
 
 
@@ -52,18 +56,18 @@ def outcome(
     sparsity: float = 0.0,
     seconds: float = 0.0,
 ) -> Outcome:
-    """The numbers of a run from the `history` of its `tfshed.KeepRatio`.
+    """Computes the numbers of a run from the `history` of its `tfshed.KeepRatio`.
 
     Args:
-        history: rows in the order of steps, at least one of them with the metric.
-        steps_per_epoch: to give times in epochs.
-        before: the metric before the run.
-        pruned: False for a control; its gap counts as 0, since nothing is removed.
-        metric: name of a column.
-        seed, sparsity, seconds: passed on.
+        history: Rows in the order of steps. At least one must have the metric.
+        steps_per_epoch: The steps of an epoch, to convert times.
+        before: The metric before the run.
+        pruned: False for a control, whose gap is 0, since nothing is removed. Default True.
+        metric: The name of the column with the metric. Default "val_accuracy".
+        seed, sparsity, seconds: Attributes of the result.
 
     Raises:
-        ValueError: no rows, or none with the metric.
+        ValueError: There are no rows, or none with the metric.
 
     >>> rows = [
     ...     {"step": 10, "target": 0.8, "actual": 0.6, "val_accuracy": 0.3},
@@ -99,13 +103,13 @@ def outcome(
 
 
 def outcome_table(runs: Mapping[str, Sequence[Outcome]]) -> str:
-    """A table of arms; with several seeds each number is a mean, +- half the range.
+    """Returns a table with a row for each arm. With several seeds, numbers are mean +- half range.
 
     >>> one = Outcome(0, True, 0.1, 0.1, 0.2, 2.0, 0.99, 0.5, 3.0, 0.98, 0.9, 12.0)
-    >>> print(outcome_table({"momentum .9": [one]}))
-    arm          target  actual  max gap  at epoch  lowest  at epoch  final  zeros  time
-    ------------------------------------------------------------------------------------
-    momentum .9   0.100   0.100    0.200       2.0   0.500       3.0  0.980  0.900  12 s
+    >>> print(outcome_table({"momentum 0.9": [one]}))
+    arm           target  actual  max gap  at epoch  lowest  at epoch  final  zeros  time
+    -------------------------------------------------------------------------------------
+    momentum 0.9   0.100   0.100    0.200       2.0   0.500       3.0  0.980  0.900  12 s
     """
     head = ["arm", "target", "actual", "max gap", "at epoch", "lowest", "at epoch", "final"]
     rows = []
@@ -122,7 +126,7 @@ def outcome_table(runs: Mapping[str, Sequence[Outcome]]) -> str:
             ("final", 3),
             ("sparsity", 3),
         ):
-            # A control has no target, and removes nothing: its text says what it would have kept.
+            # A control has no target and removes nothing, so it has no keep-ratios.
             hidden = not pruned and field in ("target", "actual", "gap", "gap_epoch")
             row.append("-" if hidden else mean_range([getattr(o, field) for o in found], places))
         rows.append([*row, f"{mean([o.seconds for o in found]):.0f} s"])
@@ -131,7 +135,7 @@ def outcome_table(runs: Mapping[str, Sequence[Outcome]]) -> str:
 
 
 def mean_range(values: Sequence[float], places: int = 3) -> str:
-    """A mean with half the range behind it where there are several.
+    """The mean as a text, followed by half the range if there are several values.
 
     >>> mean_range([0.5]), mean_range([0.5, 0.7], 2)
     ('0.500', '0.60+-0.10')
