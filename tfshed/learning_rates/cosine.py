@@ -11,11 +11,13 @@ from tfshed.learning_rates.registry import RateSettings, register
 
 @register("cosine")
 def cosine_of_recipe(given: RateSettings) -> Any:
-    """The first rate of a recipe at the start, `final` at the end, half a cosine between them.
+    """The rate falls like half a cosine from the first rate of a recipe to `final`.
 
     With p = step / (epochs * steps_per_epoch), the rate is
-    final + (first - final) (1 + cos(pi p)) / 2. Loshchilov & Hutter 2017 (arXiv 1608.03983), eq. 5,
-    without restarts.
+
+        final + (first - final) (1 + cos(pi p)) / 2.
+
+    Source: Loshchilov & Hutter 2017 (arXiv 1608.03983), eq. 5, without restarts.
     """
     first = given.values[0]
     if given.final > first:

@@ -1,4 +1,4 @@
-"""A rate that goes through its values in every cycle of epochs."""
+"""A learning rate that takes the same sequence of values in every cycle of epochs."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from tfshed.learning_rates.registry import RateSettings, register
 
 @keras.saving.register_keras_serializable(package="tfshed")
 class CyclicStep(Pieces):
-    """A rate that goes through its values in every cycle of epochs.
+    """A rate that takes the same sequence of values in every cycle of epochs.
 
-    With t = step / steps_per_epoch, the rate is `values[i]`, where i counts the milestones <=
+    With t = step / steps_per_epoch, the rate is `values[i]`, where i is the number of milestones <=
     t mod cycle.
 
     Args:
-        values: rates, > 0, one more than milestones.
-        milestones: epochs of a cycle at which the next value begins, > 0, growing and < cycle,
-            fractions allowed.
-        cycle: epochs of a cycle, fractions allowed. Boundaries and cycle are rounded to steps.
-        steps_per_epoch: optimizer updates in an epoch, >= 1.
+        values: The rates, > 0, one more than milestones.
+        milestones: The epochs of a cycle at which the next value begins: increasing, > 0, < cycle,
+            not necessarily whole.
+        cycle: The length of a cycle in epochs, not necessarily whole. Milestones and cycle are
+            rounded to steps.
+        steps_per_epoch: The number of optimizer steps in an epoch, >= 1.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: An argument is out of its range.
 
     >>> rate = CyclicStep((0.1, 0.01), (1,), cycle=3, steps_per_epoch=10)
     >>> [round(float(rate(10 * epoch)), 6) for epoch in range(7)]
@@ -53,23 +54,26 @@ class CyclicStep(Pieces):
             )
 
     def __call__(self, step: Any) -> Any:
-        """Returns the rate of the update that follows `step` others, a float32 scalar."""
+        """Returns the rate of the step that follows `step` others, a float32 scalar."""
         return self._piece(ops.mod(ops.cast(step, "int32"), self._cycle))
 
 
 def cyclic(steps_per_epoch: int) -> CyclicStep:
-    """The paper's cyclic schedule: in every 7 epochs 3 of 1e-2, 2 of 1e-3 and 2 of 1e-4.
+    """Returns the paper's cyclic schedule: in 7 epochs 3 with 1e-2, 2 with 1e-3 and 2 with 1e-4.
 
-    Azarian & Porikli 2021 (arXiv 2103.10629), eq. 2; made for 5 cycles.
+    Args:
+        steps_per_epoch: The number of optimizer steps in an epoch, >= 1.
 
     >>> rate = cyclic(steps_per_epoch=10009)
     >>> [round(float(rate(10009 * epoch)), 6) for epoch in range(2, 9)]
     [0.01, 0.001, 0.001, 0.0001, 0.0001, 0.01, 0.01]
+
+    Source: Azarian & Porikli 2021 (arXiv 2103.10629), eq. 2, made for 5 cycles.
     """
     return CyclicStep(RATES, (3, 5), 7, steps_per_epoch)
 
 
 @register("cyclic")
 def cyclic_of_recipe(given: RateSettings) -> CyclicStep:
-    """The rates of a recipe, in every cycle each from its milestone on."""
+    """In every cycle, each rate of a recipe is used from its milestone on."""
     return CyclicStep(given.values, given.milestones, given.cycle, given.steps_per_epoch)

@@ -1,4 +1,4 @@
-"""What learning rates that are constant from milestone to milestone share."""
+"""The base of learning rates that are constant between milestones."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from keras import ops
 
 from tfshed.core.arguments import check_number, check_whole
 
-# Section 3.1 of Azarian & Porikli 2021.
+# The learning rates in section 3.1 of Azarian & Porikli 2021.
 RATES = (1e-2, 1e-3, 1e-4)
 
 
 class Pieces(keras.optimizers.schedules.LearningRateSchedule):
-    """values[i] from milestone i - 1 to milestone i; the boundaries are whole steps."""
+    """A rate that is `values[i]` from milestone i - 1 to milestone i, rounded to steps."""
 
     def _set(self, values: Any, milestones: Any, steps_per_epoch: Any) -> None:
         self.steps_per_epoch = check_whole("steps_per_epoch", steps_per_epoch, 1)
@@ -39,7 +39,7 @@ class Pieces(keras.optimizers.schedules.LearningRateSchedule):
         return round(epochs * self.steps_per_epoch)
 
     def _piece(self, step: Any) -> Any:
-        """The value at `step`, an int32 tensor."""
+        """Returns the value at `step`, an int32 tensor."""
         rate = ops.convert_to_tensor(self.values[0], "float32")
         for boundary, value in zip(self._boundaries, self.values[1:]):
             rate = ops.where(step >= boundary, ops.convert_to_tensor(value, "float32"), rate)

@@ -1,4 +1,4 @@
-"""Warm-up around any learning rate."""
+"""Adds a warm-up to any learning rate."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from tfshed.core.arguments import check_whole
 
 @keras.saving.register_keras_serializable(package="tfshed")
 class Warmup(keras.optimizers.schedules.LearningRateSchedule):
-    """Another learning rate that is approached in a straight line during the first steps.
+    """Another learning rate, multiplied by a factor that grows linearly during the first steps.
 
-    The rate is schedule(step) * min(1, (step + 1) / steps). The schedule inside is not shifted: its
-    milestones and its end stay where they are without the warm-up.
+    The rate is schedule(step) * min(1, (step + 1) / steps). The schedule inside is not shifted, so
+    its milestones and its end are where they would be without the warm-up.
 
     Args:
-        schedule: a `LearningRateSchedule` of Keras or tfshed.
-        steps: optimizer updates that the warm-up lasts, >= 1. The first has 1 / steps of the rate,
-            the last the whole of it.
+        schedule: A `LearningRateSchedule` of Keras or tfshed.
+        steps: The number of optimizer steps that the warm-up lasts, >= 1. The first step has 1 /
+            steps of the rate, the last one has the whole rate.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: An argument is out of its range.
 
     >>> from tfshed.learning_rates import CyclicStep, Warmup
     >>> rate = Warmup(CyclicStep((0.1, 0.01), (2,), cycle=3, steps_per_epoch=2), steps=4)
@@ -42,8 +42,8 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
         self.schedule, self.steps = schedule, check_whole("steps", steps, 1)
 
     def __call__(self, step: Any) -> Any:
-        """Returns the rate of the update that follows `step` others, a float32 scalar."""
-        # Counted in whole numbers: a float32 cannot tell step 2**24 from the next one.
+        """Returns the rate of the step that follows `step` others, a float32 scalar."""
+        # Steps are added as integers, since float32 cannot distinguish step 2**24 from the next.
         done = ops.cast(ops.minimum(ops.cast(step, "int32") + 1, self.steps), "float32")
         return ops.cast(self.schedule(step), "float32") * (done / self.steps)
 
