@@ -1,19 +1,20 @@
 """ResNet-20 on CIFAR-10 in Renda et al.'s protocol: training, then pruning in one of several ways.
 
-Arms of the phase `prune`, after a colon: `lrw90` (default; one-shot global magnitude pruning to
-keep-ratio 0.2097, then 90 epochs with the learning rate rewound), `ft90` (the same, fine-tuned at
-the last rate), both with any other number of epochs; `gradual` and `gradual_momentum0` (exponential
-schedule over 35 epochs at rate 1e-2, shedding counted). Up to 46 epochs, the length of the last
-stage of training, `ft` and `lrw` are the same run: that is the control.
+The phase `prune` has these arms, which are chosen after a colon: `lrw90` (default): one-shot global
+magnitude pruning to the keep-ratio 0.2097, then 90 epochs with a rewound learning rate. `ft90`: the
+same, fine-tuned at the last learning rate. Both can have any other number of epochs. `gradual` and
+`gradual_momentum0`: an exponential schedule over 35 epochs with the learning rate 1e-2, with
+shedding. Up to 46 epochs, the length of the last stage of training, `ft` and `lrw` are the same
+run, which serves as a control.
 
     python scripts/train.py --config=configs/cifar10_resnet20.py --workdir=runs/base --data_dir=DATA
     python scripts/prune.py --config=configs/cifar10_resnet20.py:ft90 --workdir=runs/ft90 \\
         --data_dir=DATA --config.initial_weights=runs/base
 
-Without tensorflow-datasets: --config.data.name=npz:cifar10.npz, a file of x_train, y_train,
-x_test, y_test.
+Without tensorflow-datasets, use --config.data.name=npz:cifar10.npz, a file with the arrays x_train,
+y_train, x_test and y_test.
 
-Time: not run here in full.
+Time: not known, since we have not run this in full.
 Expected: test accuracy 91.71 % after training (mean of 3 published runs); with
 keep-ratio 0.2097 90.94 (lrw90) and 90.56 (ft90), 90.38 (lrw30) and 90.22 (ft30, the same run).
 Source: Renda, Frankle & Carbin 2020 (arXiv 2003.02389) and the runs published with it; the gradual

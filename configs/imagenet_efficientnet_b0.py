@@ -1,13 +1,13 @@
-"""Global magnitude pruning of EfficientNet-B0 on ImageNet: a net said to shed hardly anything.
+"""Global magnitude pruning of EfficientNet-B0 on ImageNet, which is said to shed hardly anything.
 
-All convolutions count in the keep-ratio, depthwise ones (3.5 % of the weights) too, as in the
-paper; elsewhere tfshed leaves these dense unless they are selected.
+As in the paper, the keep-ratio counts all convolutions, including depthwise ones (3.5 % of the
+weights), which tfshed does not prune by default.
 
     python scripts/prune.py --config=configs/imagenet_efficientnet_b0.py --workdir=runs/b0 \\
         --data_dir=~/tensorflow_datasets --strategy=mirrored
-    ... --config.prune.momentum=0.99     where the paper saw a cascade, a mild one
+    ... --config.prune.momentum=0.99     with which the paper reports a mild cascade
 
-Time: not run here; 35 epochs of 10,009 steps.
+Time: 35 epochs of 10,009 steps; we have not run this.
 Expected (paper, section 4.2): the actual keep-ratio follows its target at momentum 0.9.
 Source: Azarian & Porikli 2021 (arXiv 2103.10629), section 4.2.
 """

@@ -1,13 +1,13 @@
-"""Global magnitude pruning of MobileNetV3 (large) on ImageNet: a net said not to shed.
+"""Global magnitude pruning of MobileNetV3 (large) on ImageNet, which is said not to shed.
 
-All convolutions count in the keep-ratio, depthwise ones (1.7 % of the weights) too, as in the
-paper; elsewhere tfshed leaves these dense unless they are selected.
+As in the paper, the keep-ratio counts all convolutions, including depthwise ones (1.7 % of the
+weights), which tfshed does not prune by default.
 
     python scripts/prune.py --config=configs/imagenet_mobilenet_v3.py --workdir=runs/mobilenet \\
         --data_dir=~/tensorflow_datasets --strategy=mirrored
     ... --config.prune.momentum=0.99
 
-Time: not run here; 35 epochs of 10,009 steps.
+Time: 35 epochs of 10,009 steps; we have not run this.
 Expected (paper, section 4.2): no cascade, not even at momentum 0.99.
 Source: Azarian & Porikli 2021 (arXiv 2103.10629), section 4.2.
 """

@@ -1,12 +1,13 @@
 """4x1 block pruning of ResNet50 on ImageNet, with and without selective weight decay.
 
-Arms, after a colon: `plain` (default), `selective_decay` (1e-4 times 0, 4, 2, 1, 0 for blocks of
-which 0 to 4 weights would survive on their own). Momentum 0: --config.prune.momentum=0.
+There are two arms, which are chosen after a colon: `plain` (default) and `selective_decay` (1e-4
+times 0, 4, 2, 1 or 0, if unstructured pruning would keep 0, 1, 2, 3 or 4 weights of a block). For
+momentum 0, add --config.prune.momentum=0.
 
     python scripts/prune.py --config=configs/imagenet_resnet50_block4x1.py --workdir=runs/block \\
         --data_dir=~/tensorflow_datasets --strategy=mirrored
 
-Time: not run here; 35 epochs of 10,009 steps.
+Time: 35 epochs of 10,009 steps; we have not run this.
 Expected (paper, section 4.6 and figure 6): momentum 0.9 beats momentum 0 by 1.5 points of top-1,
 selective decay costs 0.9; 25 % of the weights in kept blocks are degenerate with the cascade, 60 %
 without. Source: Azarian & Porikli 2021 (arXiv 2103.10629), sections 3.3 and 4.6.

@@ -1,16 +1,17 @@
 """LeNet-300-100 on MNIST, trained and then pruned to 10 % of its weights.
 
-Shows: the whole way from data to export in some minutes on two cores.
+Shows: all steps from data to export, in a few minutes on two cores.
 
     python scripts/train.py --config=configs/mnist_lenet_300_100.py --workdir=runs/mnist \
         --data_dir=DATA
     python scripts/prune.py --config=configs/mnist_lenet_300_100.py --workdir=runs/mnist_pruned \
         --data_dir=DATA --config.initial_weights=runs/mnist
 
-Without tensorflow-datasets: --config.data.name=npz:mnist.npz, Keras' own file.
+Without tensorflow-datasets, use --config.data.name=npz:mnist.npz, the file that Keras downloads.
 
-Time: about half a minute for the training and one for the pruning, on two CPU cores.
-Expected: one run, seed 0: test accuracy 0.983 trained, 0.982 with 10 % of the weights.
+Time: about half a minute for training and one minute for pruning, on two CPU cores.
+Expected: in one run with seed 0, test accuracy was 0.983 after training, and 0.982 with 10 % of the
+weights.
 Source: the net of LeCun et al. 1998, as used by Han et al. 2015 (arXiv 1506.02626).
 """
 
