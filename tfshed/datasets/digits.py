@@ -1,4 +1,4 @@
-"""Handwritten digits that come with scikit-learn: real data without a download."""
+"""The handwritten digits that are a part of scikit-learn: real data without a download."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tfshed.datasets.registry import Request, register
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
-# Leaves 1440 for training: 15 whole batches of 96.
+# 1440 images are left for training, which are 15 whole batches of 96.
 TEST_SIZE = 357
 
 
@@ -21,19 +21,18 @@ def load_digits(
 ) -> tuple[Arrays, Arrays]:
     """Loads 1797 grey images of 8x8 pixels in ten classes, split into training and test data.
 
-    The split is drawn with `seed`, each class in its proportion. It is not the one by writers that
-    the data were published with, so accuracies are higher here.
+    The split is random, with the same proportions of classes in both parts. It is not the published
+    split, in which the writers are different, so accuracies are higher here.
 
     Args:
-        test_size: images to hold back, at least one of each class and no more than leave one
-            of each class.
-        seed: int >= 0, of the split.
-        standardize: whether to take off the mean and divide by the standard deviation, one
-            number each, of the training images. Otherwise pixels are in [0, 1].
+        test_size: The number of test images, from 10 to 1787. Default 357.
+        seed: The seed of the split, an int >= 0. Default 0.
+        standardize: Whether to subtract the mean of all training images and divide by their
+            standard deviation. Default False: pixels are in [0, 1].
 
     Returns:
-        `(x_train, y_train), (x_test, y_test)` as Keras' own data sets; x float32 of shape
-        (images, 8, 8, 1), y int32 of shape (images,).
+        `(x_train, y_train), (x_test, y_test)` like Keras' own data sets: x is float32 of shape
+        (images, 8, 8, 1), y is int32 of shape (images,).
 
     Raises:
         ValueError: `test_size` or `seed` is out of its range.
@@ -43,12 +42,12 @@ def load_digits(
     >>> x_train.shape, x_test.shape
     ((1440, 8, 8, 1), (357, 8, 8, 1))
 
-    Source: Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
-    Repository, 1998; the test part of it.
+    Source: the test data of Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI
+    Machine Learning Repository, 1998.
     """
     check_int("test_size", test_size, 10, 1787)
     check_int("seed", seed, 0, 2**32 - 1)
-    # scikit-learn takes a second to import.
+    # It is imported here, since importing scikit-learn takes a second.
     from sklearn import datasets, model_selection
 
     data: Any = datasets.load_digits()
@@ -67,8 +66,8 @@ def load_digits(
 def digits_data(request: Request) -> ImageData:
     """The digits of `load_digits()` as `ImageData`.
 
-    Their values 0 to 16 are spread over 0 to 255 and rounded: 17 values still, and within 1/510 of
-    those of `load_digits` when divided by 255.
+    The values 0 to 16 are scaled to 0 to 255 and rounded. Divided by 255, they differ from those of
+    `load_digits` by at most 1/510.
     """
     from tfshed.datasets.npz import in_memory
 

@@ -1,4 +1,4 @@
-"""Whether data are those that they were: a short text that changes with them."""
+"""Fingerprints of data: short texts that change when the data change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BITS = 128
 
 
 def of_arrays(arrays: Iterable[np.ndarray]) -> str:
-    """A hash of shapes, types and contents.
+    """Returns a hash of shapes, dtypes and contents.
 
     >>> import numpy as np
     >>> of_arrays([np.arange(4)]) == of_arrays([np.arange(4)]) != of_arrays([np.arange(5)])
@@ -26,8 +26,11 @@ def of_arrays(arrays: Iterable[np.ndarray]) -> str:
 
 
 def of_files(paths: Sequence[str], counts: Sequence[int]) -> str:
-    """A hash of the files' names, sizes and a number that belongs to each; not of their contents,
-    which takes too long to read. The folder that they lie in does not count: it may be moved."""
+    """Returns a hash of the names and sizes of files, and of a number for each file.
+
+    The contents are not included, since reading them takes too long. Neither is the folder of the
+    files, so it can be moved.
+    """
     found = hashlib.blake2b(digest_size=BITS // 8)
     root = os.path.commonpath(paths) if len(paths) > 1 else os.path.dirname(paths[0])
     for path, count in zip(paths, counts):

@@ -1,4 +1,4 @@
-"""One interface to all image data: batches for training and evaluation, counts, what is wrong."""
+"""One interface to all image data: batches for training and evaluation, counts, and diagnosis."""
 
 from __future__ import annotations
 
@@ -38,14 +38,15 @@ class Source(Protocol):
 
 
 class ImageData:
-    """Images and labels of one data set; made by `tfshed.datasets.load`.
+    """The images and labels of one data set, which `tfshed.datasets.load` returns.
 
     Attributes:
-        name: as given to `load`.
-        classes: number of classes; labels are below it.
-        image_shape: (height, width, channels) of every image given out.
-        train_split, eval_split: their names; `train_split` is None for data to evaluate on only.
-        examples: dict of the number of examples in each split.
+        name: The name given to `load`.
+        classes: The number of classes. Labels are 0 to classes - 1.
+        image_shape: The shape (height, width, channels) of every image that is returned.
+        train_split, eval_split: The names of the splits. `train_split` is None if the data are for
+            evaluation only.
+        examples: A dict from split to the number of its examples.
 
     >>> from tfshed import datasets
     >>> data = datasets.load("digits")
@@ -74,15 +75,15 @@ class ImageData:
         )
 
     def steps_per_epoch(self, batch_size: int, fraction: float = 1.0) -> int:
-        """Full batches in an epoch of training; the rest of an epoch is left out.
+        """Returns the number of full batches in an epoch of training. The rest is left out.
 
         Args:
-            batch_size: examples in a batch, of all workers together.
-            fraction: of the training examples, in (0, 1].
+            batch_size: The number of examples in a batch, of all workers together.
+            fraction: The fraction of the training examples to use, in (0, 1]. Default 1.
 
         Raises:
-            ValueError: no batch is full, an argument is out of its range, or there is no data to
-                train on.
+            ValueError: There are not enough examples for one batch, an argument is out of its
+                range, or there are no training data.
 
         >>> from tfshed import datasets
         >>> datasets.load("digits").steps_per_epoch(96)
@@ -95,7 +96,7 @@ class ImageData:
         if count < batch_size:
             raise ValueError(
                 f"batch_size: expected at most {count}, the training examples of {self.name} at "
-                f"fraction={fraction:g} (of {source.examples}), received {batch_size}. Take "
+                f"fraction={fraction:g} (of {source.examples}), received {batch_size}. Use "
                 "smaller batches or a larger fraction."
             )
         return count // batch_size
@@ -111,34 +112,37 @@ class ImageData:
         fraction: float = 1.0,
         shard: tuple[int, int] = (0, 1),
     ) -> tf.data.Dataset:
-        """The batches of a whole run of training, in one data set.
+        """Returns the batches of a whole training run in one data set.
 
-        The order of an epoch is a function of `seed` and the epoch, and how an image is changed one
-        of `seed`, the epoch and its place there: the batches from `start_step` on are, bit by bit,
-        those of a run that was never stopped. They also depend on `batch_size` and, for data read
-        as a stream of TFRecords, on the number of workers.
+        The order of examples depends only on `seed` and the epoch, and the augmentation of an image
+        only on `seed`, the epoch and its position in it. So the batches from `start_step` on are
+        bit-identical to those of a run that was not interrupted. They also depend on `batch_size`
+        and, for TFRecords, on the number of workers.
 
         Args:
-            batch_size: examples in a batch of all workers together; a multiple of their number.
-            seed: int >= 0.
-            epochs: of the run, each of `steps_per_epoch(batch_size, fraction)` full batches.
-            start_step: batches of the run to leave out; they are neither decoded nor, but for
-                those of the epoch under way of TFRecords, read.
-            augmentation: "none" (as in evaluation), "flip" (left to right, every other image),
-                "pad_crop_flip" (4 zeros on each side, then the size anywhere in it, and flip) or
-                "crop_flip" (a window of 0.08 to 1 of the area and a ratio of 3/4 to 4/3, resized,
-                and flip).
-            fraction: of the training examples, in (0, 1]; always the same ones, evenly spread over
-                the classes. Of TFRecords the first ones of each file.
-            shard: (index, count) of this worker. Of data in memory and of image files a worker has
-                its slice of each batch that one worker would have; of TFRecords its own records.
+            batch_size: The number of examples in a batch, of all workers together. It must be a
+                multiple of the number of workers.
+            seed: The seed of order and augmentation, an int >= 0.
+            epochs: The number of epochs, each with `steps_per_epoch(batch_size, fraction)` batches.
+            start_step: The number of batches to leave out at the start of the run. They are not
+                decoded, and not read, apart from those of the current epoch of TFRecords. Default
+                0.
+            augmentation: "none" (default; images as in evaluation), "flip" (every image is mirrored
+                left to right with probability 1/2), "pad_crop_flip" (padded with 4 zeros on each
+                side, cut out at a random position, and flipped) or "crop_flip" (a random window
+                with 0.08 to 1 of the area and an aspect ratio of 3/4 to 4/3, resized and flipped).
+            fraction: The fraction of the training examples to use, in (0, 1]. They are always the
+                same ones, with all classes in proportion; of TFRecords, the first ones of each
+                file. Default 1.
+            shard: The (index, count) of this worker. A worker gets its slice of each batch; of
+                TFRecords it gets its own records. Default (0, 1).
 
         Returns:
             A data set of (images uint8 (batch_size / count, height, width, channels), labels int32
             (batch_size / count,)), with `epochs * steps_per_epoch - start_step` batches.
 
         Raises:
-            ValueError: an argument is out of its range, or there is no data to train on.
+            ValueError: An argument is out of its range, or there are no training data.
 
         >>> from tfshed import datasets
         >>> data = datasets.load("digits")
@@ -176,17 +180,18 @@ class ImageData:
         shard: tuple[int, int] = (0, 1),
         fraction: float = 1.0,
     ) -> tf.data.Dataset:
-        """The examples of a split, each once and in order; the last batch may be smaller.
+        """Returns the examples of a split, each once and in order. The last batch may be smaller.
 
-        Images of one size are resized to `image_shape`, if that is another. Of images of varying
-        size the shorter side is resized to size / 0.875 and the centre cut out.
+        If all images have the same size, they are resized to `image_shape`. If their sizes vary,
+        the shorter side of each is resized to size / 0.875, and the centre is cut out.
 
         Args:
-            batch_size: examples in a batch of all workers together; a multiple of their number.
-            split: its name; default `eval_split`.
-            shard: (index, count) of this worker, which has one stretch of the examples: workers
-                may have one batch more or less than others.
-            fraction: of the examples, in (0, 1]; see `train`.
+            batch_size: The number of examples in a batch, of all workers together. It must be a
+                multiple of the number of workers.
+            split: The name of the split. Default None: `eval_split`.
+            shard: The (index, count) of this worker, which gets a contiguous part of the examples.
+                Some workers may have one batch more than others. Default (0, 1).
+            fraction: The fraction of the examples to use, in (0, 1], see `train`. Default 1.
 
         Returns:
             A data set of (images uint8 (n, height, width, channels), labels int32 (n,)).
@@ -209,10 +214,10 @@ class ImageData:
         )
 
     def fingerprint(self) -> dict[str, str]:
-        """For each split a text that changes when its data do.
+        """Returns, for each split, a text that changes when its data change.
 
-        Of data in memory it is a hash of all images and labels; of others one of the names and
-        sizes of their files, in order.
+        For data in memory it is a hash of all images and labels. For other data it is a hash of the
+        names and sizes of their files, in order.
 
         >>> from tfshed import datasets
         >>> found = datasets.load("digits").fingerprint()
@@ -222,16 +227,18 @@ class ImageData:
         return {split: source.fingerprint() for split, source in self._sources.items()}
 
     def explain(self, error: BaseException) -> str | None:
-        """What in the data an error in the middle of training comes from.
+        """Finds out which part of the data has caused an error during training.
 
-        Reads and decodes the data, the smallest split first, until something is found: for
-        ImageNet this takes many minutes. Errors that reading never gives are not followed.
+        All data are read and decoded, the smallest split first, until a defect is found. For
+        ImageNet this takes many minutes. If the error cannot come from reading data, nothing is
+        read.
 
         Args:
-            error: what was raised while batches were read.
+            error: The error that was raised while batches were read.
 
         Returns:
-            The files, records and classes that are wrong and what to do, or None.
+            A text that names the files, records and classes that are wrong and says what to do, or
+            None.
 
         >>> from tfshed import datasets
         >>> datasets.load("digits").explain(ValueError("some other thing")) is None
@@ -286,7 +293,7 @@ def _shard(batch_size: int, shard: Any) -> None:
     if batch_size % shard[1]:
         raise ValueError(
             f"batch_size: expected a multiple of the {shard[1]} workers, received {batch_size}. "
-            f"{batch_size - batch_size % shard[1] or shard[1]} would do."
+            f"Use {batch_size - batch_size % shard[1] or shard[1]}, for example."
         )
 
 

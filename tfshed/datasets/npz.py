@@ -1,4 +1,4 @@
-"""Images in a `.npz` file, as Keras' own data sets are kept."""
+"""Images in a `.npz` file, the format of Keras' own data sets."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ HOW = (
 
 @register("npz:PATH")
 def load_npz(request: Request) -> ImageData:
-    """Data of the arrays x_train, y_train, x_test and y_test in one file.
+    """Loads the arrays x_train, y_train, x_test and y_test of one file.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is none of NumPy's, an array is missing, or has another type or shape.
+        FileNotFoundError: There is no such file.
+        ValueError: It is not a file of NumPy, or an array is missing or has a wrong dtype or shape.
     """
     path = Path(request.path).expanduser()
     if not path.is_file():
@@ -55,7 +55,15 @@ def in_memory(
     splits: dict[str, Arrays],
     image_size: int | None,
 ) -> ImageData:
-    """Data of arrays for the splits "train" and "test"."""
+    """Makes `ImageData` of arrays.
+
+    Args:
+        name: The name of the data.
+        classes: The number of classes.
+        splits: A dict with the splits "train" and "test", each as (images, labels).
+        image_size: The height and width of the images that are returned; None for those of the
+            arrays.
+    """
     height, width, channels = splits["train"][0].shape[1:]
     shape = (image_size or height, image_size or width, channels)
     sources = {
@@ -72,7 +80,7 @@ def _given(arrays: Arrays) -> Arrays:
 def _read(path: Path) -> dict[str, np.ndarray]:
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path}: expected a .npz file, found something else. {HOW}")
-    # Never with pickle: a file could run any code.
+    # Pickle is not allowed, since a pickled file could run any code.
     with np.load(path, allow_pickle=False) as file:
         missing = [array for array in ARRAYS if array not in file.files]
         if missing:
@@ -93,7 +101,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 
 def images_and_labels(path: Path, split: str, images: np.ndarray, labels: np.ndarray) -> Arrays:
-    """Checked: images uint8 (n, h, w, c), labels int32 (n,)."""
+    """Checks a split and returns images uint8 (n, h, w, c) and labels int32 (n,)."""
 
     def wrong(array: str, expected: str, found: object) -> ValueError:
         return ValueError(f"{path}: {array}_{split} expected {expected}, found {found}. {HOW}")

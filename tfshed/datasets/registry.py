@@ -1,4 +1,4 @@
-"""Which image data can be loaded by name, and how more are added."""
+"""The table of image data that can be loaded by name, to which you can add your own."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tfshed.datasets.image_data import ImageData
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What `load` was asked for; what the function that loads the data is given.
+    """The arguments of `load`, which are passed to the function that loads the data.
 
     Attributes:
-        name: the whole name, as the user wrote it.
-        path: what stands behind the colon of a name such as "npz:PATH"; "" for other names.
-        configuration: what stands behind the slash of a name such as "imagenette/160px"; "" for
+        name: The whole name, as the user wrote it.
+        path: The part after the colon of a name such as "npz:PATH"; "" for other names.
+        configuration: The part after the slash of a name such as "imagenette/160px"; "" if there is
             none.
-        data_dir: the folder of the data sets, or None.
-        image_size: height and width of the images to give out, in pixels, or None.
-        cache: whether to hold the data in memory; None leaves the choice to the function.
+        data_dir: The folder of the data sets, or None.
+        image_size: The height and width of the images to return, in pixels, or None.
+        cache: Whether to hold the data in memory; None if the function should decide.
     """
 
     name: str
@@ -41,19 +41,19 @@ _WITH_CONFIGURATIONS: set[str] = set()
 
 
 def register(name: str, *, configurations: bool = False) -> Callable[[Loader], Loader]:
-    """A decorator that adds image data under a name.
+    """Returns a decorator that registers a function as image data under a name.
 
-    `load`, recipes and the command line find them there. A file in `tfshed/datasets/` needs no
-    other change anywhere; code outside of the package has to be imported before the name is used,
-    which a recipe does that defines its data itself.
+    The name can then be used in `load`, in recipes and on the command line. A new file in
+    `tfshed/datasets/` is found by itself. Code outside of the package must be imported before the
+    name is used; a recipe can define its data itself.
 
     Args:
-        name: without a slash, such as "cifar10". A name of the form "KIND:PATH", such as
-            "npz:PATH", stands for every name that begins with "KIND:".
-        configurations: whether "NAME/CONFIGURATION" is a name, too.
+        name: A name without a slash, such as "cifar10". A name of the form "KIND:PATH", such as
+            "npz:PATH", means all names that begin with "KIND:".
+        configurations: Whether "NAME/CONFIGURATION" is a name, too. Default False.
 
     Raises:
-        ValueError: the name is taken, or empty.
+        ValueError: The name is empty, or taken by another function.
 
     >>> import numpy as np
     >>> from tfshed import datasets
@@ -84,30 +84,32 @@ def load(
     image_size: int | None = None,
     cache: bool | None = None,
 ) -> ImageData:
-    """Image data by name; nothing is downloaded.
+    """Loads image data by name. Nothing is downloaded.
 
     Args:
-        name: "digits" (of scikit-learn, no files needed); data that tensorflow-datasets has
-            prepared: "imagenet2012", "imagenet_v2" (evaluation only), "imagenette", "cifar10",
-            "cifar100", "mnist", "fashion_mnist", each also as "NAME/CONFIG"; or files:
-            "folder:PATH" with train/CLASS/*.jpg and validation/CLASS/*.jpg (or val, or test),
-            "npz:PATH" or "PATH.npz" with x_train, y_train, x_test, y_test, and "tfrecords:PATH"
-            with train-00000-of-01024 and so on; or what `register` has added.
-        data_dir: where tensorflow-datasets keeps its data; default `$TFDS_DATA_DIR`, else
-            `~/tensorflow_datasets`. The others have their path in the name.
-        image_size: height and width of the images given out, in pixels; default that of the data,
-            and 224 if it varies.
-        cache: whether prepared data or a folder are held in memory, as uint8. Default: where
-            images have one size and come to no more than 1 GB a split (a folder: in all). The
-            other kinds are held in memory (digits, npz) or never (tfrecords).
+        name: "digits" (a part of scikit-learn, which needs no files); data that tensorflow-datasets
+            has prepared: "imagenet2012", "imagenet_v2" (evaluation only), "imagenette", "cifar10",
+            "cifar100", "mnist" or "fashion_mnist", each also as "NAME/CONFIG"; files: "folder:PATH"
+            with train/CLASS/*.jpg and validation/CLASS/*.jpg (or val, or test), "npz:PATH" or
+            "PATH.npz" with x_train, y_train, x_test and y_test, or "tfrecords:PATH" with
+            train-00000-of-01024 and so on; or a name that was added by `register`.
+        data_dir: The folder in which tensorflow-datasets keeps its data. Default None:
+            `$TFDS_DATA_DIR`, or else `~/tensorflow_datasets`. Other data have their path in the
+            name.
+        image_size: The height and width of the images that are returned, in pixels. Default None:
+            the size in the data, or 224 if it varies.
+        cache: Whether prepared data, or those of a folder, are held in memory as uint8. Default
+            None: if all images have the same size and a split (of a folder: all splits) takes no
+            more than 1 GB. Of the other kinds, "digits" and "npz" are always held in memory, and
+            "tfrecords" never.
 
     Returns:
         An `ImageData`.
 
     Raises:
-        ValueError: an unknown name, an argument out of its range, or data that are not as they
-            should be.
-        FileNotFoundError: data that are not there; the text has the command that prepares them.
+        ValueError: The name is unknown, an argument is out of its range, or the data are not as
+            expected.
+        FileNotFoundError: The data do not exist. The error shows the command that prepares them.
 
     >>> from tfshed import datasets
     >>> datasets.load("digits", image_size=16)
