@@ -1,4 +1,4 @@
-"""From the bytes of an image file to an image of one size."""
+"""Decodes the bytes of an image file to an image of a given size."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ import tensorflow as tf
 
 from tfshed.datasets import augment
 
-# The usual share of the shorter side that evaluation looks at: 224 of 256.
+# The fraction of the shorter side that is usually used in evaluation: 224 of 256.
 CENTRAL = 0.875
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """Makes images of one shape out of encoded ones (JPEG, PNG, BMP, GIF, WebP).
+    """Decodes images (JPEG, PNG, BMP, GIF, WebP) to images of one shape.
 
     Attributes:
-        shape: (height, width, channels) of the images made.
-        whole: whether an image seen as it is (without random crop) is all of it, resized; else it
-            is the central square, of .875 of the shorter side: what resizing that side to
-            size / .875 and cutting out the centre leaves, without decoding the rest.
+        shape: The shape (height, width, channels) of the decoded images.
+        whole: What is used of an image if there is no random crop. True: the whole image, resized.
+            False: the central square with 0.875 of the shorter side. This is the same as resizing
+            that side to size / 0.875 and cutting out the centre, without decoding the rest.
     """
 
     shape: tuple[int, int, int]
     whole: bool
 
     def view(self, encoded: Any) -> tf.Tensor:
-        """The image as evaluation sees it; uint8 of `shape`."""
+        """Returns the image for evaluation; uint8 of `shape`."""
         return self._cut(encoded, self._whole if self.whole else self._centre)
 
     def train(self, encoded: Any, augmentation: str, seed: tf.Tensor) -> tf.Tensor:
-        """The image as training sees it: a function of it and of `seed`, int64 of shape (2,)."""
+        """Returns the augmented image for training; `seed` is int64 of shape (2,)."""
         if augmentation == "crop_flip":
             image = self._cut(encoded, lambda h, w: augment.crop_window(h, w, seed))
         else:
             image = self.view(encoded)
         if augmentation == "none":
             return image
-        # A seed of its own: of the crop's, the same numbers would come again.
+        # With the seed of the crop, the same random numbers would be used twice.
         draws = tf.random.stateless_uniform([1, 3], seed + tf.constant([1, 0], tf.int64))
         if augmentation == "pad_crop_flip":
             return augment.pad_crop_flip(image[None], draws)[0]
@@ -51,7 +51,7 @@ class Decoder:
 
         def jpeg() -> tf.Tensor:
             size = tf.image.extract_jpeg_shape(encoded)
-            # Decodes the blocks inside the window only.
+            # This decodes only the blocks inside of the window.
             return tf.io.decode_and_crop_jpeg(encoded, window(size[0], size[1]), channels=channels)
 
         def other() -> tf.Tensor:
@@ -76,10 +76,10 @@ class Decoder:
 
 
 def readable(encoded: Any) -> tf.Tensor:
-    """All of an image decoded, JPEGs at an eighth of their size; fails where training would.
+    """Decodes a whole image, a JPEG at an eighth of its size, and fails if training would fail.
 
     Returns:
-        The number of values decoded, so that decoding is not optimised away.
+        The number of decoded values, so that TensorFlow does not optimise the decoding away.
     """
     small = tf.cond(
         tf.io.is_jpeg(encoded),

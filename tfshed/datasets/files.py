@@ -1,4 +1,4 @@
-"""Image files, one file an example, read when they are needed."""
+"""Image files, one for each example, which are read when they are needed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class FileSource:
     """The image files of one split.
 
     Args:
-        paths: of the files.
+        paths: The paths of the files.
         labels: int32 of shape (files,).
-        decoder: what makes images of them.
+        decoder: Decodes the files to images.
     """
 
     def __init__(self, paths: Sequence[str], labels: np.ndarray, decoder: Decoder):
@@ -66,7 +66,7 @@ class FileSource:
         return fingerprint.of_files(self._paths, self._labels.tolist())
 
     def explain(self) -> list[str]:
-        """A line for each file that cannot be read; reads all of them."""
+        """Reads all files, and returns a line for each that cannot be read."""
 
         def check(number: Any, path: Any) -> Any:
             size = readable(tf.io.read_file(path))

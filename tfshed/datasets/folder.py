@@ -1,4 +1,4 @@
-"""A folder of image files: one folder for each split, in it one for each class."""
+"""A folder of image files, with a folder for each split, and in it a folder for each class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from tfshed.datasets.registry import Request, register
 
 TRAIN, EVALUATION = "train", ("validation", "val", "test")
 READABLE = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
-# Images too, but TensorFlow does not decode them: not to be passed over in silence.
+# TensorFlow cannot decode these images. They raise an error, since they must not be left out
+# silently.
 FOREIGN = (".tif", ".tiff", ".heic", ".avif", ".jp2", ".ppm")
 VARYING = 224
 LAYOUT = (
@@ -30,11 +31,11 @@ Split = tuple[list[str], np.ndarray]
 
 @register("folder:PATH")
 def load_folder(request: Request) -> ImageData:
-    """Data of image files; classes are the names of the folders in order, images have 3 channels.
+    """Loads image files. Classes are the sorted names of the folders, images have 3 channels.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: a split or a class has no images, or one that cannot be read.
+        FileNotFoundError: There is no such folder.
+        ValueError: A split or a class has no images, or one that cannot be read.
     """
     name, image_size, cache = request.name, request.image_size, request.cache
     root = Path(request.path).expanduser()
@@ -91,7 +92,7 @@ def _files(folder: Path, classes: Sequence[str]) -> Split:
     labels: list[int] = []
     for label, name in enumerate(classes):
         if not (folder / name).is_dir():
-            # A class may lack images to evaluate on, as long as its folder is not there.
+            # A split may lack a class, if it has no folder for it.
             continue
         found = sorted(entry.path for entry in os.scandir(folder / name) if entry.is_file())
         foreign = [file for file in found if file.lower().endswith(FOREIGN)]
@@ -112,13 +113,13 @@ def _files(folder: Path, classes: Sequence[str]) -> Split:
 
 
 def _one_size(files: Sequence[str], cache: bool | None) -> tuple[int, int] | None:
-    """Height and width of all images; None if they differ, or are too many to look at."""
+    """The height and width of all images; None if they differ, or are too many to check."""
     from PIL import Image
 
     size, encoded = None, 0
     for file in files:
         encoded += os.path.getsize(file)
-        # Decoded they are larger still, and looking at a million files takes minutes.
+        # Decoded images are even larger, and checking a million files takes minutes.
         if encoded > IN_MEMORY and not cache:
             return None
         try:

@@ -1,4 +1,4 @@
-"""Encoded images in TFRecord files, read as a stream."""
+"""Encoded images in TFRecord files, which are read as a stream."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import tensorflow as tf
 from tfshed.datasets import example_order, fingerprint
 from tfshed.datasets.decoding import Decoder, readable
 
-# Fixed, for the order depends on them: files read side by side, records taken from each in turn,
-# and records among which the next one is drawn (less than 1 GB of ImageNet's).
+# The number of files that are read side by side, of records that are taken from each by turns, and
+# of records in the shuffle buffer (less than 1 GB of ImageNet). They are fixed, since the order of
+# examples depends on them.
 CYCLE, BLOCK, BUFFER = 16, 16, 8192
-# Bad records named by `explain`; the rest of a broken data set is no news.
+# The largest number of defects that `explain` reports.
 NAMED = 5
 
 Parse = Callable[[Any], tuple[Any, Any]]
@@ -25,16 +26,16 @@ Parse = Callable[[Any], tuple[Any, Any]]
 class RecordSource:
     """The TFRecord files of one split.
 
-    Each epoch has the files in another order. The workers share the line of all records in that
-    order: each takes one stretch, whole files but for its two ends. It reads 16 files side by side
-    and shuffles within a buffer of 8192 records.
+    Each epoch has the files in another order. All records in this order are divided among the
+    workers: each gets a contiguous part, which consists of whole files except for its two ends. A
+    worker reads 16 files side by side and shuffles in a buffer of 8192 records.
 
     Args:
-        files: paths, and the number of records in each.
-        parse: makes (encoded image, integer label from 0) of a record.
-        classes: labels are below it.
-        decoder: what makes images of the bytes.
-        repair: what to do about a bad file, as a sentence.
+        files: The paths of the files, and the number of records in each.
+        parse: A function of a record that returns (encoded image, label from 0).
+        classes: The number of classes.
+        decoder: Decodes the images.
+        repair: A sentence that says what to do about a damaged file.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class RecordSource:
         self._repair = repair
 
     def _taken(self, fraction: float) -> np.ndarray:
-        """How many records from the start of each file a fraction is."""
+        """For a fraction of the examples, the number of records from the start of each file."""
         ends = np.cumsum(self._lengths)
         upto = [example_order.share(int(end), fraction) for end in ends]
         # A share is at least one, and so could be more of a file than it holds.
@@ -79,7 +80,7 @@ class RecordSource:
             draw = tf.random.stateless_uniform([], seed, minval=1, maxval=2**31 - 1, dtype=tf.int64)
             size = max(1, min(BUFFER, high - low))
             records = records.shuffle(size, seed=draw, reshuffle_each_iteration=False)
-            # Left out before anything is decoded.
+            # Batches that are left out are skipped before anything is decoded.
             records = records.take(plan.steps * plan.local).skip(done * plan.local)
             key = example_order.epoch_key(plan.seed, number)
             return records.map(lambda number, record: (key, number, record))
@@ -129,7 +130,7 @@ class RecordSource:
     @staticmethod
     def _read(path: Any, skip: Any, take: Any, first: Any) -> tf.data.Dataset:
         records = tf.data.TFRecordDataset(path, buffer_size=1 << 20).skip(skip).take(take)
-        # A file shorter than it should be must not shorten the epoch.
+        # If a file has too few records, this raises an error; the epoch must not become shorter.
         records = records.apply(tf.data.experimental.assert_cardinality(take))
         return tf.data.Dataset.zip(tf.data.Dataset.range(first, first + take), records)
 
@@ -144,7 +145,7 @@ class RecordSource:
         return fingerprint.of_files(self._files, self._lengths.tolist())
 
     def explain(self) -> list[str]:
-        """A line for each bad record or file, the first five; reads all until then."""
+        """Reads the records until five defects are found, and returns a line for each."""
         found = (f"{line}. {self._repair}" for line in self._bad())
         return list(itertools.islice(found, NAMED))
 
@@ -179,7 +180,7 @@ class RecordSource:
 
 
 def reason(error: Exception) -> str:
-    """What TensorFlow said, without the operations it went through.
+    """Returns TensorFlow's error message without the operations that it passed through.
 
     >>> reason(
     ...     ValueError(

@@ -1,4 +1,4 @@
-"""ImageNet as TFRecord files in the layout of TensorFlow's own scripts."""
+"""ImageNet as TFRecord files in the format of TensorFlow's own scripts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tfshed.datasets.registry import Request, register
 CLASSES = 1000
 SIZE = 224
 SPLITS = ("train", "validation")
-# Record: length uint64, its checksum uint32, the bytes, their checksum uint32.
+# A record consists of its length (uint64), a checksum (uint32), the bytes, and a checksum (uint32).
 HEAD, AROUND = struct.Struct("<Q"), 16
 READERS = 16
 LAYOUT = (
@@ -31,13 +31,13 @@ LAYOUT = (
 
 @register("tfrecords:PATH")
 def load_tfrecords(request: Request) -> ImageData:
-    """Data of TFRecord files with the features image/encoded and image/class/label.
+    """Loads TFRecord files with the features image/encoded and image/class/label.
 
-    Records are counted first, from their headers alone.
+    Records are counted first, which reads only their headers.
 
     Raises:
-        FileNotFoundError: the folder or files in it are missing.
-        ValueError: a file is cut off, or `cache` is true.
+        FileNotFoundError: The folder or files in it are missing.
+        ValueError: A file is cut off, or `cache` is True.
     """
     name, image_size, cache = request.name, request.image_size, request.cache
     root = Path(request.path).expanduser()
@@ -62,7 +62,7 @@ def load_tfrecords(request: Request) -> ImageData:
 
 
 def refuse_cache(name: str, cache: bool | None) -> None:
-    """Raises ValueError if data that are read as a stream are asked to be held in memory."""
+    """Raises ValueError if `cache` is True, for data that can only be read as a stream."""
     if cache:
         raise ValueError(
             f"cache=True: expected data of one image size, received {name}, which is read as a "
@@ -72,7 +72,7 @@ def refuse_cache(name: str, cache: bool | None) -> None:
 
 
 def parse(record: Any) -> tuple[Any, Any]:
-    """(encoded image, label from 0) of a record."""
+    """Returns the encoded image and the label, from 0 on, of a record."""
     found = tf.io.parse_single_example(
         record,
         {
@@ -107,10 +107,10 @@ def _files(root: Path, split: str) -> list[str]:
 
 
 def count_records(path: str) -> int:
-    """How many records a TFRecord file holds, from the lengths in front of them.
+    """Counts the records of a TFRecord file by the lengths in their headers.
 
     Raises:
-        ValueError: the last one is cut off, or it is no TFRecord file.
+        ValueError: The last record is cut off, or this is no TFRecord file.
     """
     count = offset = 0
     with open(path, "rb", buffering=0) as file:

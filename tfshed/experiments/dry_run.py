@@ -1,4 +1,4 @@
-"""What a run will be, before it is run: its steps, updates, keep-ratio curve, memory and cost."""
+"""Plans a run before it starts: its steps, updates, keep-ratio curve, memory and time."""
 
 from __future__ import annotations
 
@@ -21,13 +21,10 @@ BAR = 40
 
 
 def plan(run: Run) -> str:
-    """The plan of a run, after `STEPS` steps of it have really been run; nothing is written.
+    """Returns the plan of a run as lines of text. It runs `STEPS` steps and writes no files.
 
     Args:
-        run: whose model is trained by the two steps and not to be used after.
-
-    Returns:
-        lines of text.
+        run: A run. Its model is trained by these steps and should not be used afterwards.
     """
     seconds = time_steps(run.model, run.train_data())
     lines = [
@@ -60,7 +57,7 @@ def _facts(run: Run) -> dict[str, str]:
 
 
 def memory(run: Run) -> dict[str, str]:
-    """Bytes that variables take on each device; activations are not counted."""
+    """The bytes of all variables on each device, without activations."""
     size = lambda vs: sum(int(np.prod(v.shape)) * np.dtype(v.dtype).itemsize for v in vs)  # noqa: E731
     weights, state = size(run.model.variables), size(run.model.optimizer.variables)
     found = {"weights": _bytes(weights)}
@@ -98,7 +95,7 @@ def _without_pruning(settings: Settings, phase: Any) -> Settings:
 
 
 def time_steps(model: Any, data: Any) -> tuple[float, float]:
-    """Seconds of the first step and of the second."""
+    """Runs two steps and returns the seconds of each."""
     clock = _StepClock()
     model.fit(data, epochs=1, steps_per_epoch=STEPS, verbose=0, shuffle=False, callbacks=[clock])
     return clock.seconds[0], clock.seconds[1]
@@ -110,7 +107,7 @@ class _StepClock(keras.callbacks.Callback):
         self._last = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        # Read, so that the step is over and not only on its way.
+        # Reading the loss waits until the step is finished.
         to_numpy((logs or {})["loss"])
         now = time.monotonic()
         self.seconds.append(now - self._last)
@@ -118,7 +115,7 @@ class _StepClock(keras.callbacks.Callback):
 
 
 def _curve(run: Run) -> list[str]:
-    """The target keep-ratio at some twelve moments, drawn."""
+    """The target keep-ratio at about twelve epochs, as bars of text."""
     found = schedule(run.phase, run.steps_per_epoch)
     epochs = run.phase.epochs
     lines = ["", "Target keep-ratio"]
@@ -134,7 +131,7 @@ def _table(title: str, rows: dict[str, str]) -> list[str]:
 
 
 def _bytes(count: int) -> str:
-    """Bytes for people.
+    """A number of bytes as a readable text.
 
     >>> _bytes(500), _bytes(102_400_000)
     ('500 B', '102.4 MB')
@@ -146,7 +143,7 @@ def _bytes(count: int) -> str:
 
 
 def _long(seconds: float) -> str:
-    """A duration for people.
+    """A duration as a readable text.
 
     >>> _long(42), _long(600), _long(7200), _long(360000)
     ('42 s', '10 min', '2.0 h', '4.2 days')

@@ -1,4 +1,4 @@
-"""The training of a run: its callbacks, an epoch that was broken off, and rollbacks."""
+"""Trains a run: its callbacks, the rest of an interrupted epoch, and rollbacks."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def fit_finite(
     request: StopRequest,
     print_fn: Callable[[str], None],
 ) -> None:
-    """Trains to the end, again from the last checkpoint with a lower rate where the recipe says so.
+    """Trains to the end. After NaN it rolls back to a checkpoint, if the recipe asks for it.
 
     Args:
-        run: a `tfshed.experiments.Run` whose model is as it was at `newest`.
-        newest: the checkpoint that it goes on from, or None.
-        checkpoints: where they are written.
-        request: whether the run is to stop.
-        print_fn: is told about rollbacks.
+        run: A `tfshed.experiments.Run` whose model is in the state of `newest`.
+        newest: The checkpoint from which the run resumes, or None.
+        checkpoints: The folder of checkpoints.
+        request: Tells whether the run should stop.
+        print_fn: Prints a message about each rollback.
 
     Raises:
-        NonFiniteError: and the recipe has no rollback, or there were enough of them.
-        InterruptedRunError: by a signal.
+        NonFiniteError: Something is NaN or infinite, and the recipe allows no (further) rollback.
+        InterruptedRunError: A signal has stopped the run.
     """
     given = run.config.non_finite
     while True:
@@ -43,8 +43,8 @@ def fit_finite(
                 raise
             run.rollbacks += 1
             factor = given.rate_factor**run.rollbacks
-            # One from which the run failed before another was written is suspect itself: its
-            # numbers are finite, but may be those of a net that has blown up.
+            # If the run has failed twice from the same checkpoint, an older one is used: its
+            # numbers are finite, but the net may already diverge.
             again = newest is not None and error.checkpoint == newest.info["step"]
             newest = checkpoints.newest(before=error.checkpoint if again else None)
             step = 0 if newest is None else newest.info["step"]
@@ -102,7 +102,7 @@ def fit(
     options = {"validation_data": run.eval_data(), "callbacks": callbacks}
     try:
         if offset:
-            # What is left of the epoch that was broken off.
+            # First, finish the epoch that was interrupted.
             rest = run.steps_per_epoch - offset
             first, data = data.take(rest), data.skip(rest)
             distributed.fit(

@@ -1,4 +1,4 @@
-"""Where the weights come from that a run starts with."""
+"""Finds the file with the weights that a run starts with."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ FINAL = "model.keras"
 
 
 def weights_file(given: str) -> str | None:
-    """The file that `initial_weights` names: None for fresh ones, a run directory's final model.
+    """Returns the file that `initial_weights` means; None for random initial weights.
+
+    For a run directory, it is the final model.
 
     Raises:
-        FileNotFoundError: there is no such file, or the run there is not finished.
+        FileNotFoundError: There is no such file, or the run is not finished.
 
     Example:
         >>> weights_file(""), weights_file("fresh"), weights_file("imagenet")

@@ -1,4 +1,4 @@
-"""What a run came to, as numbers and as a table."""
+"""The results of a run, as numbers and as a table."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from tfshed.observe.text_table import text_pairs
 def results(
     run: Any, before: dict[str, float] | None, after: dict[str, float], seconds: float, start: int
 ) -> dict[str, Any]:
-    """The results of a finished run, as JSON holds them.
+    """Returns the results of a finished run as values that JSON can hold.
 
     Args:
-        run: a `tfshed.experiments.Run`.
-        before, after: metrics on the evaluation split; before: None where nothing was pruned.
-        seconds: of training in this process, which began at step `start`.
+        run: A `tfshed.experiments.Run`.
+        before: The metrics on the evaluation split before pruning; None if nothing was pruned.
+        after: The metrics on the evaluation split at the end.
+        seconds: The duration of training in this process.
+        start: The step at which training began in this process.
     """
     kernels = [
         c.kernel.variable
@@ -68,7 +70,7 @@ def results(
 
 
 def _target(groups: list[Any]) -> float:
-    """The target keep-ratio of all that is pruned, each group by its number of weights."""
+    """The target keep-ratio over all groups, weighted by their numbers of weights."""
     if len(groups) == 1:
         return float(to_numpy(groups[0].target))
     sizes = [int(g.totals.sum()) for g in groups]
@@ -76,7 +78,7 @@ def _target(groups: list[Any]) -> float:
 
 
 def as_json(value: Any) -> Any:
-    """The value with None for every number that JSON does not have: NaN and infinity.
+    """Replaces NaN and infinity, which JSON does not have, by None.
 
     Example:
         >>> as_json({"loss": float("nan"), "steps": 3, "rates": [0.1, float("inf")]})
@@ -90,13 +92,13 @@ def as_json(value: Any) -> Any:
 
 
 def run_updates(run: Any) -> int:
-    """How many pruning updates the schedule has within the run."""
+    """Returns the number of pruning updates within the run."""
     due, _ = schedule(run.phase, run.steps_per_epoch)(np.arange(run.total_steps + 1))
     return int(np.count_nonzero(due))
 
 
 def results_table(found: dict[str, Any]) -> str:
-    """Results as lines of text.
+    """Returns the results as lines of text.
 
     Example:
         >>> print(results_table({"phase": "train", "seed": 0, "after": {"accuracy": 0.9712}}))

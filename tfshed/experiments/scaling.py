@@ -1,4 +1,4 @@
-"""A recipe made smaller."""
+"""Scales a recipe down to a smaller run."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from tfshed.experiments.recipe import PHASES
 
 
 def scaled(config: ConfigDict) -> ConfigDict:
-    """The recipe with `scale` applied, and `scale` 1: a smaller run of the same shape.
+    """Returns the recipe with `scale` applied, which is a smaller run of the same shape.
 
-    With s = scale: the number of epochs is rounded to E' = max(1, round(s E)) and all other times
-    in epochs are multiplied by E' / E, so milestones and cycles stay where they were in the run;
-    the fraction of the data is multiplied by s, and with it the steps of an epoch; the pruning
-    frequency in steps is multiplied by s and rounded, so an epoch keeps its number of updates (one
-    in epochs is left alone: an epoch has its number of updates already). The
-    training examples are fewer: what comes out is a look at the run, not a small copy of its
-    result.
+    Let s = scale and E the number of epochs. The new number of epochs is
+    E' = max(1, round(s E)). All other times in epochs are multiplied by E' / E, so milestones and
+    cycles have the same place in the run. The fraction of the data, and with it the steps of an
+    epoch, is multiplied by s. The pruning frequency in steps is multiplied by s and rounded, so the
+    number of updates in an epoch does not change (a frequency in epochs is not changed). The
+    returned recipe has `scale` 1. A scaled run has fewer training examples, so it shows how a run
+    works, but not its result.
 
     Example:
         >>> from tfshed.experiments import recipe

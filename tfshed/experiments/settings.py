@@ -1,4 +1,4 @@
-"""What a run is made of."""
+"""All settings of a run: the recipe, the phase, the seed, and where it is written."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16")
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What a run is made of.
+    """The settings of a run.
 
     Args:
-        phase: "train" or "prune", the part of the recipe to run.
-        config: a recipe (see `tfshed.experiments.recipe`), not yet scaled.
-        workdir: the run's folder; a run that was broken off goes on with it.
-        seed: int >= 0, of initial weights, order of data, augmentation and random pruning.
-        precision: dtype policy of Keras.
-        data_dir: folder of the data sets, as `tfshed.datasets.load` takes it.
-        deterministic: ask TensorFlow for operations whose results repeat to the bit; slower.
-        resume: whether to go on with a run that is there. False: that is an error.
-        accept_missing_rows: whether to go on with a run whose `keep_ratio.csv` lacks rows that it
-            had at the checkpoint. Default False: that is an error.
+        phase: The part of the recipe to run, such as "train" or "prune".
+        config: A recipe (see `tfshed.experiments.recipe`), before scaling.
+        workdir: The folder of the run. An interrupted run in it is resumed.
+        seed: The seed of initial weights, order of data, augmentation and random pruning, an int
+            >= 0. Default 0.
+        precision: The dtype policy of Keras. Default "float32".
+        data_dir: The folder of the data sets, as for `tfshed.datasets.load`.
+        deterministic: Whether to use operations whose results are bit-identical in every run, which
+            are slower. Default False.
+        resume: Whether to resume a run that exists in `workdir`. Default True; if False, it is an
+            error.
+        accept_missing_rows: Whether to resume a run whose `keep_ratio.csv` has lost rows since the
+            checkpoint. Default False: it is an error.
 
     Raises:
-        ValueError: naming the field, what was expected and what came.
+        ValueError: A setting is wrong. The error names it.
     """
 
     phase: str
@@ -65,7 +68,7 @@ class Settings:
 
     @property
     def recorded(self) -> dict[str, Any]:
-        """What results depend on; a folder made with anything else is not gone on with."""
+        """The settings that results depend on. A run can only be resumed with the same ones."""
         return {
             "phase": self.phase,
             "backend": keras.backend.backend(),
