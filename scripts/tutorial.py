@@ -46,7 +46,8 @@ def notebook(page: str) -> str:
         "nbformat": 4,
         "nbformat_minor": 5,
     }
-    return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+    # Sorted, as Jupyter and ruff write it.
+    return json.dumps(whole, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def run(page: str) -> None:

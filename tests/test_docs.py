@@ -74,3 +74,29 @@ def test_blocks_are_found_and_skipped_only_with_a_reason() -> None:
         "<!-- a remark -->\n```python\nd = 4\n```\n"
     )
     assert python_blocks(text) == [(5, "a = 1\n"), (18, "d = 4\n")]
+
+
+LINK = re.compile(r"(?<!`)\[[^\]\n]*\]\((?P<target>[^)#\s]*)(?P<anchor>#[^)\s]*)?\)")
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as code hosts spell them in links."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", title.lower().replace("`", "")).strip().replace(" ", "-")
+        for title in found
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    """Sphinx looks at docs/ as well, but not at README.md, and not without its packages."""
+    wrong = []
+    for link in LINK.finditer(re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)):
+        target, anchor = link["target"], link["anchor"]
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        other = page.parent / target if target else page
+        if not other.exists() or (anchor and anchor[1:] not in anchors(other)):
+            wrong.append(link.group())
+    assert not wrong

@@ -33,6 +33,11 @@ from tfshed.tfmot.sparsity.keras import (
 
 collect_prunable_layers = _real.pruning_wrapper.collect_prunable_layers
 
+# What tfmot has beside pruning is tfmot's own: programs that use it as well change one import, too.
+clustering = _real.tensorflow_model_optimization.clustering
+experimental = _real.tensorflow_model_optimization.experimental
+quantization = _real.tensorflow_model_optimization.quantization
+
 __all__ = [
     "ConstantSparsity",
     "KeepRatio",
@@ -46,9 +51,12 @@ __all__ = [
     "PruningSummaries",
     "UpdatePruningStep",
     "bind",
+    "clustering",
     "collect_prunable_layers",
+    "experimental",
     "prune_low_magnitude",
     "prune_scope",
+    "quantization",
     "sparsity",
     "strip_pruning",
 ]

@@ -13,7 +13,7 @@ from tests.attach.tf_keras.nets import net, prune, real, schedule, tf_keras
 from tfshed import tfmot
 from tfshed.attach.latency import PruneForLatencyOnXNNPack
 from tfshed.attach.prune_registry import PruneRegistry, collect_prunable_layers
-from tfshed.attach.tf_keras.real import prune_registry
+from tfshed.attach.tf_keras.real import prune_registry, tensorflow_model_optimization
 
 NAMES = [name for name in dir(real) if not name.startswith("_")]
 
@@ -180,3 +180,38 @@ def test_selecting_in_tf_keras():
         prune(net(), schedule(), select="a/kernal")
     with pytest.raises(TypeError, match="an unknown argument 'colour'"):
         prune(net(), schedule(), colour="red")
+
+
+def test_what_tfmot_has_beside_pruning_is_tfmots_own():
+    for name in ("quantization", "clustering", "experimental"):
+        assert getattr(tfmot, name) is getattr(tensorflow_model_optimization, name)
+        assert name in dir(tfmot)
+
+
+def test_a_pruned_model_goes_on_with_tfmots_quantization_and_clustering():
+    """As docs/migration.md says: prune, strip, then tfmot's own, which keeps the zeros."""
+    model = prune(net(), tfmot.ConstantSparsity(0.5, 0, frequency=1))
+    x, y = np.ones((8, 6), "float32"), np.ones((8, 3), "float32")
+    model.compile("sgd", "mse", run_eagerly=True)
+    model.fit(x, y, verbose=0, callbacks=[tfmot.UpdatePruningStep()])
+    plain = tfmot.strip_pruning(model)
+    zeros = [kernel == 0 for kernel in plain.get_weights() if kernel.ndim == 2]
+
+    quantization, combine = tfmot.quantization.keras, tfmot.experimental.combine
+    scheme = combine.Default8BitPrunePreserveQuantizeScheme()
+    aware = quantization.quantize_apply(quantization.quantize_annotate_model(plain), scheme)
+    aware.compile("sgd", "mse", run_eagerly=True)
+    aware.fit(x, y, verbose=0)
+    trained = [w.numpy() for w in aware.weights if w.name.endswith("kernel:0")]
+    for kernel, were in zip(trained, zeros, strict=True):
+        assert were.mean() == 0.5 and not kernel[were].any()
+
+    clustering = tfmot.clustering.keras
+    clustered = clustering.strip_clustering(
+        clustering.cluster_weights(
+            plain,
+            number_of_clusters=4,
+            cluster_centroids_init=clustering.CentroidInitialization.LINEAR,
+        )
+    )
+    assert all(len(np.unique(k)) <= 4 for k in clustered.get_weights() if k.ndim == 2)

@@ -41,4 +41,11 @@ finally:
 
 sparsity = tensorflow_model_optimization.sparsity.keras
 
-__all__ = ["prune_registry", "pruning_impl", "pruning_wrapper", "sparsity", "tf_keras"]
+__all__ = [
+    "prune_registry",
+    "pruning_impl",
+    "pruning_wrapper",
+    "sparsity",
+    "tensorflow_model_optimization",
+    "tf_keras",
+]
