@@ -190,7 +190,8 @@ def test_what_tfmot_has_beside_pruning_is_tfmots_own():
 
 def test_a_pruned_model_goes_on_with_tfmots_quantization_and_clustering():
     """As docs/migration.md says: prune, strip, then tfmot's own, which keeps the zeros."""
-    model = prune(net(), tfmot.ConstantSparsity(0.5, 0, frequency=1))
+    layers = [tf_keras.layers.Dense(16, input_shape=(6,)), tf_keras.layers.Dense(3)]
+    model = prune(tf_keras.Sequential(layers), tfmot.ConstantSparsity(0.5, 0, frequency=1))
     x, y = np.ones((8, 6), "float32"), np.ones((8, 3), "float32")
     model.compile("sgd", "mse", run_eagerly=True)
     model.fit(x, y, verbose=0, callbacks=[tfmot.UpdatePruningStep()])
