@@ -25,6 +25,7 @@ html_extra_path = ["tutorial.ipynb"]
 
 # Headings down to the third level can be linked to as code hosts link to them: page.md#heading.
 myst_heading_anchors = 3
+smartquotes = False  # "layer" is typed with these quotes
 default_role = "code"  # one backtick in a docstring is code, as in Markdown
 autodoc_typehints = "none"  # the arguments' texts say what they take
 autodoc_member_order = "bysource"
