@@ -11,6 +11,7 @@ from tfshed.attach.keras3.optimizer import pruning_optimizer
 from tfshed.core.backend import to_numpy
 
 BACKEND = keras.backend.backend()
+KERAS = tuple(int(number) for number in keras.__version__.split(".")[:2])
 # The ways to run a step. Most tests take the first one: XLA takes seconds to compile.
 JIT = {"tensorflow": (False, True), "jax": (True,), "torch": (False,)}[BACKEND]
 

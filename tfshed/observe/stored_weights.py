@@ -26,7 +26,10 @@ def count_weights(candidate: Candidate) -> tuple[tuple[int, ...], int, int, str]
         return tuple(weight.shape), weight.size, int((weight != 0).sum()), ""
     if type(layer) is not keras.layers.Dense:
         return tuple(weight.shape), 2 * weight.size, 2 * weight.size, NOT_COUNTED
-    values = to_numpy(keras.quantizers.unpack_int4(variable.value, layer.units, axis=-1))
+    inputs = layer.input_spec.axes[-1]
+    # Keras 3.12 and 3.13 pack the kernel along the inputs, later versions along the outputs.
+    length, axis = (layer.units, -1) if weight.shape[0] == inputs else (inputs, 0)
+    values = to_numpy(keras.quantizers.unpack_int4(variable.value, length, axis=axis))
     nonzero = int((values != _zero_points(layer)).sum())
     return tuple(values.shape), values.size, nonzero, PACKED
 

@@ -63,6 +63,11 @@ OPTIMIZERS = {
     "schedule free": lambda: keras.optimizers.ScheduleFreeAdamW(0.01, warmup_steps=2),
     "multi": lambda: keras.optimizers.MultiOptimizer(lambda v: keras.optimizers.Lamb(0.01)),
 }
+# The oldest Keras that tfshed runs with lacks one of them.
+if not hasattr(keras.optimizers, "MultiOptimizer"):
+    del OPTIMIZERS["multi"]
+if not hasattr(keras.optimizers, "ScheduleFreeAdamW"):
+    del OPTIMIZERS["schedule free"]
 
 
 def fit(model, epochs=3, callbacks=(), **options):
@@ -367,7 +372,12 @@ def test_what_the_inner_optimizer_sees_of_pruned_weights(masked):
 
 @pytest.mark.backend
 @pytest.mark.parametrize(
-    "name", ["clipnorm", "global_clipnorm", "adafactor", "lamb", "muon", "multi", "adam"]
+    "name",
+    [
+        name
+        for name in ("clipnorm", "global_clipnorm", "adafactor", "lamb", "muon", "multi", "adam")
+        if name in OPTIMIZERS
+    ],
 )
 def test_the_gradients_of_pruned_weights_do_not_reach_the_others(name):
     ends = []

@@ -9,6 +9,7 @@ from keras import layers as L
 from keras import ops
 
 import tfshed
+from tests.nets import KERAS
 from tfshed.attach.declared import report_of
 
 HALF = tfshed.ConstantSparsity(0.5, 0, frequency=1)
@@ -312,6 +313,9 @@ ATTENTION = {
     "MultiHeadAttention": lambda: L.MultiHeadAttention(2, 4, dropout=0.1, name="att"),
     "GroupQueryAttention": lambda: L.GroupQueryAttention(4, 4, 2, name="att"),
 }
+# Before 3.15 Keras cannot return the scores of grouped attention while a model is declared.
+if KERAS < (3, 15):
+    del ATTENTION["GroupQueryAttention"]
 
 
 @pytest.mark.backend
@@ -427,6 +431,9 @@ PLAIN = {
     "Discretization": (lambda: L.Discretization([-1.0, 0.0, 1.0], output_mode="one_hot"), (8,)),
     "Lambda": (lambda: L.Lambda(lambda x: 2 * x), (8,)),
 }
+# Before 3.14 Keras declares another shape for its one-hot outputs than it computes.
+if KERAS < (3, 14):
+    del PLAIN["Discretization"]
 
 
 @pytest.mark.backend
