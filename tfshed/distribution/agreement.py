@@ -67,6 +67,7 @@ class SharedStatistics:
                 [tf.reshape(tf.cast(v.value, "float32"), [-1]) for v in self._variables], 0
             )
             context = tf.distribute.get_replica_context()
+            # The sum over all replicas of what only the first one contributes is a broadcast.
             first = tf.where(context.replica_id_in_sync_group == 0, own, tf.zeros_like(own))
             first = context.all_reduce(tf.distribute.ReduceOp.SUM, first)
             # The differences to the first replica are averaged, not the values. So values that are

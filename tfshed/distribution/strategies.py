@@ -76,6 +76,7 @@ def setup(
     _check(name, devices, virtual_devices, timeout_seconds)
     if virtual_devices is not None:
         split_cpu(virtual_devices)
+    # The CPU is split before the strategy is made, which would initialise the devices.
     made = MAKERS[name](devices, timeout_seconds)
     _current[:] = [made]
     return made

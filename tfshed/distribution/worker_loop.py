@@ -190,6 +190,8 @@ def train_function(model: Any) -> Callable:
         logs = model.train_step(data)
         leaves = [tf.cast(leaf, "float32") for leaf in keras.tree.flatten(logs)]
         form[:] = [logs, [tuple(leaf.shape) for leaf in leaves]]
+        # Logs and flags are joined to one vector, so that one all-reduce exchanges everything. The
+        # mean of a flag is above 0 if any replica has set it.
         packed = tf.concat([tf.reshape(leaf, [-1]) for leaf in leaves] + [flags], 0)
         context = tf.distribute.get_replica_context()
         return context.all_reduce(tf.distribute.ReduceOp.MEAN, packed)

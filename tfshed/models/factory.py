@@ -102,6 +102,8 @@ def build(
     seed = None if seed is None else check_whole("seed", seed, 0)
     imagenet = isinstance(weights, str) and weights == "imagenet"
     path = None if weights is None or imagenet else check_file(weights)
+    # The weights are fetched before the network is built, which fails early without a network
+    # connection, and leaves the random numbers of the seed to the network itself.
     reference = fetch_imagenet(network, name, shape, classes, options) if imagenet else None
     with _seeded(seed):
         core = network.make(input_shape=shape, classes=classes, **options)

@@ -60,6 +60,7 @@ class Taylor(Criterion):
     def observe(self, context: Context) -> dict[str, Any]:
         now = context.total(ops.abs(context.weight * context.gradient))
         average = context.state["average"]
+        # `context.step` counts from 1, so the first step sets the average to `now`.
         share = 1.0 / ops.cast(ops.minimum(context.step, self.steps), "float32")
         return {"average": average + (now - average) * share}
 

@@ -79,6 +79,7 @@ class Filter(Granularity):
         return ops.broadcast_to(ops.reshape(mask, lined), tuple(shape))
 
     def with_last(self, kept: Any, before: Any, keys: Any) -> Any:
+        # The smallest key, -1, excludes filters that were pruned before.
         best = ops.argmax(ops.where(before, keys, -1))
         last = ops.logical_and(before, ops.arange(before.shape[0]) == ops.cast(best, "int32"))
         return ops.where(ops.any(kept), kept, last)

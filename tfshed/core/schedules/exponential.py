@@ -189,6 +189,7 @@ class CyclicExponentialDecay(ExponentialDecay):
         return ops.real(start + inside)
 
     def _due(self, elapsed: Any) -> Any:
+        # The last step of a gate is always due, whatever the frequency.
         place = elapsed % self._cycle
         due = super()._due(elapsed) & (place <= self._gate) | (place == self._gate)
         return (elapsed >= 0) & (elapsed < self._span) & due | (elapsed == self._span)

@@ -125,6 +125,8 @@ def _dequantize(model: Any, use: WeightUse, index: int) -> int:
 
 def _stored_in_full(model: Any, use: WeightUse) -> int:
     """Adds a tensor that holds the sparse weights in full; returns its index."""
+    # The sparse tensor is in the CSR format: row i has its non-zeros in the columns
+    # `columns[starts[i]:starts[i + 1]]`.
     tensor, rows = use.tensor, use.tensor.sparsity.dimMetadata[1]
     starts, columns = (np.asarray(x.values) for x in (rows.arraySegments, rows.arrayIndices))
     stored = data(model, tensor)
@@ -198,6 +200,7 @@ def drop_unused(model: Any) -> None:
         for i, tensor in enumerate(graph.tensors):
             if i not in read:
                 tensor.sparsity = None
+    # Metadata, such as the version of the runtime, are in buffers too, which no operator reads.
     for metadata in model.metadata or []:
         kept.add(metadata.buffer)
     for i, buffer in enumerate(model.buffers):

@@ -54,6 +54,8 @@ def stored_in_full(sparse: bytes, dense: bytes, chosen: Callable[[WeightUse], bo
     wanted = [i for i, use in enumerate(found) if use.block and chosen(use)]
     if not wanted:
         return sparse
+    # Weights are matched by their order. If the converter has made other operators for the sparse
+    # file than for the dense one, this is not possible.
     if [_signature(use) for use in found] != [_signature(use) for use in full]:
         return dense
     for i in wanted:

@@ -242,6 +242,7 @@ def layer_name(tensors: list[str], size: int, layers: dict[str, set[int]]) -> st
     for scopes in ";".join(tensors).split(";"):
         on_jax = scopes.startswith("jit(")
         for part in reversed(scopes.split("/")):
+            # On TensorFlow the name without a number is tried first, on JAX the name as it is.
             names = [re.sub(r"_\d+$", "", part), part]
             for name in reversed(names) if on_jax else names:
                 if size in layers.get(name, ()):

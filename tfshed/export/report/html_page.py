@@ -159,6 +159,7 @@ def picture(rows: Sequence[KernelRow]) -> str:
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     text = file.getvalue()
+    # Within a page, the XML header before <svg> would be wrong. The metadata are not needed.
     return re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
 
 

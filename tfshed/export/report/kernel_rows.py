@@ -74,6 +74,7 @@ def _row(candidate: Candidate, path: str, used: int | None) -> KernelRow:
     if axes.output is not None:
         others = tuple(i for i in range(kept.ndim) if i != axes.output)
         dead = int((~kept.any(axis=others)).sum())
+    # Groups of 4 adjacent input channels, along the last axis of `quads`.
     quads = None
     if axes.input is not None and kept.shape[axes.input] % 4 == 0:
         quads = np.moveaxis(kept, axes.input, -1).reshape(-1, 4)

@@ -168,6 +168,8 @@ def _distances(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     places = np.flatnonzero(mask)
     gaps = np.diff(places, prepend=-1) - 1
     for dtype, reach in (("u1", 1 << 8), ("<u2", 1 << 16)):
+        # A gap of `reach` or more needs `extra` zeros in between. If more than half as many zeros
+        # as values would be stored, a wider type for all distances takes less space.
         extra = gaps // reach
         if extra.sum() <= places.size // 2:
             far = np.flatnonzero(extra)
@@ -188,6 +190,7 @@ def _exponents(values: np.ndarray) -> tuple[np.ndarray, int, np.ndarray]:
     exponents = ((values >> 23) & 255).astype("u1")
     found = np.flatnonzero(np.bincount(exponents, minlength=256)).astype("u1")
     found = found if found.size else np.zeros(1, "u1")
+    # With 6 different exponents, for instance, 3 of them fit in a byte, since 6^3 = 216 <= 256.
     digits = next((n for n in range(8, 1, -1) if found.size**n <= 256), 1)
     rank = np.zeros(256, "u1")
     rank[found] = np.arange(found.size)
@@ -195,6 +198,7 @@ def _exponents(values: np.ndarray) -> tuple[np.ndarray, int, np.ndarray]:
     ranks.reshape(-1)[: values.size] = rank[exponents]
     codes = ranks[:, 0].copy()
     for i in range(1, digits):
+        # The sum stays below found.size**digits <= 256, so uint8 does not overflow.
         codes += ranks[:, i] * np.uint8(found.size**i % 256)
     return found, digits, codes
 
@@ -214,6 +218,7 @@ def blocks_of(kept: np.ndarray) -> tuple[tuple[Step, ...], np.ndarray]:
     for axis in range(kept.ndim):
         size, failed = 1, 0
         for factor in FACTORS:
+            # A factor that has failed would fail again: larger blocks are filled even less.
             if factor == failed or mask.shape[axis] % factor:
                 continue
             joined = _joined(mask, axis, factor)
@@ -245,6 +250,8 @@ def _elements(places: np.ndarray, steps: tuple[Step, ...]) -> np.ndarray:
     """Positions in the array of all elements of the blocks at `places`, block by block."""
     positions, offsets = places, np.zeros(1, np.int64)
     for step in steps:
+        # Along this axis each block becomes `size` elements: `positions` are moved to the first
+        # element of each block, and `offsets` are those of the other elements.
         positions = positions + positions // step.inner * ((step.size - 1) * step.inner)
         offsets = (offsets[:, None] + np.arange(step.size) * step.full).reshape(-1)
     return (positions[:, None] + offsets).reshape(-1)

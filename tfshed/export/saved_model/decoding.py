@@ -98,6 +98,7 @@ def decode(form: Layout, row: Any, data: Any) -> Any:
 def _elements(gaps: Any, blocks: list[Any]) -> Any:
     import tensorflow as tf
 
+    # A gap is the number of places left out, so each kept place is gap + 1 after the one before.
     places = tf.cumsum(tf.cast(gaps, tf.int32) + 1) - 1
     if not blocks:
         return places

@@ -60,6 +60,7 @@ def _save(root: Any, path: Path, signatures: dict[str, Any], options: Any) -> No
     try:
         tf.saved_model.save(root, str(path), signatures=signatures, options=options)
     except ValueError as error:
+        # TensorFlow has no class for this error, so it is recognised by its text.
         if "gradient" not in str(error):
             raise
         logger.warning(

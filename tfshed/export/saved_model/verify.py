@@ -139,6 +139,7 @@ def _check_variables(root: Any, loaded: Any, values: str) -> None:
         if packable(mine):
             expected = restored(expected, values, is_kernel(mine))
         # `-0.0` may have become `0.0`.
+        # x != x holds for NaN only, and a NaN must come back as a NaN.
         same = expected.shape == received.shape and np.all(
             (expected == received) | ((expected != expected) & (received != received))
         )
@@ -188,6 +189,8 @@ def _differing(expected: list[Any], received: list[Any]) -> list[str]:
             if a.tolist() != b.tolist():
                 found.append(f"output {index} holds other strings")
         elif a.tobytes() != b.tobytes():
+            # Numbers that are equal with different bits (-0.0 and 0.0), or NaNs with equal bits, do
+            # not count as different.
             sizes = (*a.shape, a.dtype.itemsize)
             bits = [np.ascontiguousarray(x).view("u1").reshape(sizes) for x in (a, b)]
             others = np.count_nonzero((a != b) & (bits[0] != bits[1]).any(axis=-1))

@@ -134,6 +134,7 @@ def pack(variables: list[Any], values: str, folder: Path) -> Iterator[File]:
         parts.append(Part(positions, *describe(coded, array, size), scale))
         streams += coded.streams
         size += sum(len(stream) for stream in coded.streams)
+        # The offsets in a row count from the start of the file, so `size` begins at 0 again.
         if size > FILE_BYTES:
             yield _write(folder / f"weights_{index}.tfshed", streams, parts)
             parts, streams, size, index = [], [], 0, index + 1

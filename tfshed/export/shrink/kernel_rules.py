@@ -81,6 +81,7 @@ def mixing(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels | st
         )
         old.const = np.where(other, VARIES, old.const)
     _resize(trace, layer, x.ids, old.outputs)
+    # An output is constant if it has weights only for inputs that stay constant under the kernel.
     alive = foldable(x.const, old.pads)
     known = ~old.uses[~alive].any(axis=0)
     sums = old.response(np.where(alive, x.const, 0.0))
@@ -107,6 +108,7 @@ def _consumer(trace: Trace, layer: Any, x: Channels) -> Consumer:
         deep, point = to_numpy(layer.depthwise_kernel), to_numpy(layer.pointwise_kernel)
         deep = deep.reshape(-1, *deep.shape[-2:]).astype("float64")
         point = point.reshape(*deep.shape[1:], -1).astype("float64")
+        # For inputs that are constant over all positions, the two kernels act like one 1x1 kernel.
         kernel = np.einsum("cm,cmo->co", deep.sum(axis=0), point)[None]
         # Whether a channel is used is not read from `kernel`, in whose sums weights may cancel.
         uses = ((deep != 0).any(axis=0)[..., None] & (point != 0)).any(axis=1)
@@ -155,6 +157,7 @@ def depthwise(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels |
     ids = np.repeat(x.ids, multiplier)
     rank = kernel.ndim
     trace.resize(layer, {}, [(layer.kernel, {rank - 2: x.ids}), (layer.bias, {0: ids})])
+    # A kernel of zeros gives a constant output even if its input varies.
     known = zero | ~np.isnan(const)
     total = flat.astype("float64").sum(axis=0).reshape(-1)
     sums = np.where(known & ~zero, const, 0.0) * total

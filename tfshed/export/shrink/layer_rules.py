@@ -112,6 +112,7 @@ def merge(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels | str
             trace.block(x.ids, f"is broadcast over the channels in {node.operation.name}")
     consts = np.stack([np.broadcast_to(x.const, (n,)) for x in inputs])
     known = ~np.isnan(consts).any(axis=0)
+    # A product with 0 is 0 even if the other factor varies.
     zero = np.zeros(n, bool)
     if isinstance(node.operation, _PRODUCTS):
         zero = (consts == 0).any(axis=0)
@@ -141,6 +142,8 @@ def reshape(trace: Trace, node: Any, inputs: Sequence[Channels]) -> Channels | s
     if before[-1] != after[-1]:
         if None in (*before, *after):
             return "open sizes"
+        # The channel of each element before, arranged like the elements after: a column must have
+        # the same channel in all rows.
         places = np.broadcast_to(np.arange(len(x.ids)), before).reshape(-1, after[-1])
         ids = x.ids[places]
         if (ids != ids[0]).any():

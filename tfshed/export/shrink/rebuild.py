@@ -100,6 +100,8 @@ def _hosted(kernel: np.ndarray, consumer: Consumer, found: Solution) -> np.ndarr
     carried = np.flatnonzero((going != 0) & used & ~consumer.foldable)
     rows = np.moveaxis(kernel, consumer.input_axis, 0).astype("float64")
     for i in carried:
+        # The host has the constant b, this channel a: adding a / b times the row of this channel to
+        # the row of the host gives the same outputs.
         (host,) = np.flatnonzero(labels == found.host[labels[i]])
         rows[host] += rows[i] * (going[i] / consumer.const[host])
     return np.moveaxis(rows, 0, consumer.input_axis) if len(carried) else kernel

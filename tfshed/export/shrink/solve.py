@@ -141,6 +141,7 @@ class _Removal:
 
     def _remove(self, new: np.ndarray) -> bool:
         """Removes groups, except for the last of a tensor; False if none is left to remove."""
+        # Keras' layers cannot have 0 channels.
         for tensor in self.tensors:
             if (self.removed | new)[tensor].all():
                 last = int(tensor[new[tensor]][0])

@@ -99,6 +99,7 @@ def _short_parts(paths: list[tuple[str, ...]], taken: set[str]) -> dict[tuple[st
             inside.setdefault(path[:i], set()).add(part)
     short: dict[tuple[str, ...], str] = {}
     for scope, parts in inside.items():
+        # Ranks have the same number of digits, so that 2 sorts before 10.
         digits, middle = len(str(len(parts) - 1)), ""
         while True:
             made = [f"{part[0]}{middle}{i:0{digits}}" for i, part in enumerate(sorted(parts))]

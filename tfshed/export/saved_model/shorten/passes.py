@@ -148,6 +148,7 @@ def _only_calls(function: Any) -> str | None:
     call, arguments = calls[0], [arg.name for arg in function.signature.input_arg]
     results = []
     for arg in function.signature.output_arg:
+        # Follow each result through Identity nodes back to the call.
         source = function.ret[arg.name]
         while node_of(source) in others:
             source = others[node_of(source)].input[0]
