@@ -16,7 +16,7 @@ from tfshed.attach.decisions import Decision, decide
 from tfshed.attach.kernels import candidates
 from tfshed.attach.ownership import was_pruned
 from tfshed.attach.rules import Selection
-from tfshed.attach.saved_kernels import find_kernels, saved_kernels
+from tfshed.attach.saved_kernels import find_kernels, read_config, saved_kernels
 from tfshed.core.config import PruningConfig
 
 
@@ -67,9 +67,5 @@ class Declaration:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Declaration:
-        pruning = keras.saving.deserialize_keras_object(config["config"])
-        if not isinstance(pruning, PruningConfig):
-            raise ValueError(
-                f"declaration: expected a PruningConfig, received {type(pruning).__name__}"
-            )
+        pruning = read_config(config["config"], "declaration")
         return cls(pruning, Selection(), config["kernels"], config.get("pruned", ()))

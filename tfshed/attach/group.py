@@ -9,18 +9,19 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfshed.attach.events import HELD, REFUSED, count_event, problems
+from tfshed.attach.first_values import first_values
+from tfshed.attach.group_state import make_state
 from tfshed.attach.kernels import Kernel
-from tfshed.attach.ownership import GroupState
+from tfshed.attach.saved_kernels import read_config
+from tfshed.attach.shedding_limits import least_kept, thresholds_of_step
 from tfshed.attach.starting import nonzero, start_of
 from tfshed.core import criteria, engine
 from tfshed.core.backend import cond, read, to_numpy
 from tfshed.core.config import PruningConfig
 from tfshed.core.counting import check_totals
+from tfshed.core.granularity import Axes
 from tfshed.core.schedules.due import sparsity_at_start, usable_sparsity, with_start
-
-# The elements of `PruningGroup.events`: steps in which the collapse guard held shedding back, and
-# updates at which the schedule gave no sparsity.
-HELD, REFUSED = 0, 1
 
 
 class PruningGroup:
@@ -68,80 +69,32 @@ class PruningGroup:
         self.sheds = config.threshold > 0
 
     def build(self, add_variable: Callable[..., Any], start: str = "auto") -> None:
-        """Makes the state, with an optimizer's `add_variable`, and begins (see `begin`)."""
-        n = len(self.totals)
-        self.masks = [
-            add_variable(shape, initializer="ones", dtype="bool", name=f"mask_{i}")
-            for i, shape in enumerate(self.mask_shapes)
-        ]
-        self.threshold = add_variable((n,), dtype="float32", name="threshold")
-        self.target = add_variable((), initializer="ones", dtype="float32", name="target")
-        self.step = add_variable((), dtype="int32", name="step")
-        self.counts = add_variable((3, n), dtype="int32", name="counts")
-        # The names of variables are those of files that were written before.
-        self.decay_threshold = add_variable((n,), dtype="float32", name="survives_above")
-        self.events = add_variable((2,), dtype="int32", name="events")
-        self.criterion_state = [
-            {
-                name: add_variable(shape, dtype="float32", name=f"{name}_{i}")
-                for name in self.config.criterion.keeps
-            }
-            for i, shape in enumerate(self.mask_shapes)
-        ]
-        self.state = GroupState(
-            self.config,
-            self.scopes,
-            self.masks,
-            self.threshold,
-            self.target,
-            self.step,
-            self.counts,
-            self.decay_threshold,
-            self.events,
-            self.criterion_state,
-        )
+        """Makes the variables, with an optimizer's `add_variable`, and begins (see `begin`)."""
+        self.state = make_state(self.config, self.scopes, self.mask_shapes, add_variable)
+        self.masks = self.state.masks
+        self.threshold, self.target = self.state.threshold, self.state.target
+        self.step, self.counts = self.state.step, self.state.counts
+        self.decay_threshold, self.events = self.state.decay_threshold, self.state.events
+        self.criterion_state = self.state.criterion
         self.begin(start)
 
     def begin(self, start: str = "auto") -> None:
-        """Sets the masks, and all else but the step, as `start_of` says.
+        """Sets all variables but the step to the values with which pruning begins or continues.
 
         Args:
             start: "auto", "continue" or "again", see `tfshed.UpdatePruningStep`.
         """
-        first = start_of(self.config, self.kernels, start, self.hold_zeros)
-        kept = np.zeros(len(self.totals), np.int64)
-        for mask, value, scope in zip(self.masks, first.masks, self.scopes):
-            mask.assign(value)
-            kept[scope] += int(value.sum())
-        counts = np.stack([kept, np.zeros_like(kept), np.zeros_like(kept)])
-        thresholds = np.full((len(self.totals),), self.config.threshold, "float32")
-        target = np.float32(1.0)
-        carried = [np.zeros(tuple(v.shape), "float32") for v in self.state.carried]
-        known = [owner for owner in first.owners if owner is not None]
-        newest = max(known, key=lambda owner: owner.number, default=None)
-        if newest is not None and newest.state.config.key() == self.config.key():
-            old = newest.state
-            target = to_numpy(old.target)
-            # Kernels that were frozen meanwhile have the threshold of the others, where all share
-            # one; and what is gone of them counts as pruned by the schedule.
-            if self.config.scope == "global":
-                thresholds[:] = to_numpy(old.threshold)
-            else:
-                for scope, owner in zip(self.scopes, first.owners):
-                    if owner is not None:
-                        thresholds[scope] = owner.threshold
-            counts[1] = self.totals - kept
-            same = [o is not None and o.state is old for o in first.owners]
-            if all(same) and len(same) == len(old.masks):
-                counts = to_numpy(old.counts)
-                carried = [to_numpy(v) for v in old.carried]
-        for variable, value in zip(self.state.carried, carried):
+        begins = start_of(self.config, self.kernels, start, self.hold_zeros)
+        first = first_values(self.state, self.totals, begins)
+        for mask, kept in zip(self.masks, begins.masks):
+            mask.assign(kept)
+        for variable, value in zip(self.state.carried, first.carried):
             variable.assign(value)
-        self.threshold.assign(thresholds)
-        self.target.assign(target)
-        self.counts.assign(counts.astype("int32"))
+        self.threshold.assign(first.threshold)
+        self.target.assign(first.target)
+        self.counts.assign(first.counts)
         if start == "continue":
-            self.zero()
+            self.write_zeros()
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -168,7 +121,7 @@ class PruningGroup:
         # A schedule that gives no sparsity changes nothing.
         usable, sparsity = usable_sparsity(sparsity)
         usable = ops.logical_and(due, usable)
-        self._report(REFUSED, ops.cast(due, "int32") - ops.cast(usable, "int32"))
+        count_event(self.events, REFUSED, ops.cast(due, "int32") - ops.cast(usable, "int32"))
         kernels = self._observe(step, gradients, slots)
         counts = read(self.counts)
         before = engine.Totals(
@@ -212,25 +165,9 @@ class PruningGroup:
                     variable.assign(kernel.state[name])
         return kernels
 
-    def _report(self, event: int, times: Any) -> None:
-        self.events.assign(read(self.events) + ops.cast(np.arange(2) == event, "int32") * times)
-
     def problems(self) -> list[str]:
-        """Returns what went wrong since the start, as sentences; no work inside a step."""
-        found = []
-        held, refused = to_numpy(self.events).tolist()
-        if held:
-            found.append(
-                "shedding would have taken nearly all that is left: it was left out in some steps "
-                f"(collapse_guard={self.config.collapse_guard}). A lower learning rate, momentum "
-                "or threshold, or grow_threshold=False, sheds less."
-            )
-        if refused:
-            found.append(
-                "pruning_schedule: expected a sparsity in [0, 1) at every update, received another "
-                f"number from {self.config.schedule!r}; these updates were left out"
-            )
-        return found
+        """Returns what went wrong since the start, as sentences; reads the device once."""
+        return problems(self.events, self.config)
 
     def shed(self, step: Any, masks: Sequence[Any]) -> None:
         """Sheds what fell below the threshold, and writes masks and exact zeros.
@@ -239,8 +176,12 @@ class PruningGroup:
         """
         thresholds = None
         if self.sheds:
-            thresholds = self._thresholds(step)
-            if self.config.collapse_guard:
+            guarded = self.config.collapse_guard > 0
+            least = least_kept(self.config, self.totals, self.target) if guarded else None
+            thresholds = thresholds_of_step(
+                self.config, step, read(self.threshold), read(self.counts)[0], least
+            )
+            if guarded:
                 masks, thresholds, held = engine.guarded(
                     self.config,
                     [read(k.variable) for k in self.kernels],
@@ -248,9 +189,9 @@ class PruningGroup:
                     thresholds,
                     [k.axes for k in self.kernels],
                     self.scopes,
-                    self._floor(),
+                    least,
                 )
-                self._report(HELD, ops.cast(ops.any(held), "int32"))
+                count_event(self.events, HELD, ops.cast(ops.any(held), "int32"))
         for kernel, variable, mask, scope in zip(self.kernels, self.masks, masks, self.scopes):
             threshold = None if thresholds is None else thresholds[scope]
             mask, weight = engine.shed(
@@ -259,26 +200,7 @@ class PruningGroup:
             variable.assign(mask)
             kernel.variable.assign(weight)
 
-    def _thresholds(self, step: Any) -> Any:
-        """The threshold of each scope, 0 where nothing is to be shed in this step."""
-        thresholds = read(self.threshold)
-        if self.config.shed_every > 1:
-            thresholds = ops.where(step % self.config.shed_every == 0, thresholds, 0.0)
-        if self.config.collapse_guard:
-            # A net that came with less than the guard leaves sheds nothing more.
-            thresholds = ops.where(read(self.counts)[0] > self._floor(), thresholds, 0.0)
-        return thresholds
-
-    def _floor(self) -> Any:
-        """How many elements of each scope the collapse guard leaves: int32, at least 1."""
-        guard, final = self.config.collapse_guard, self.config.final_sparsity
-        if final is not None:
-            floor = np.maximum(np.floor(guard * (1.0 - final) * self.totals), 1)
-            return ops.convert_to_tensor(floor.astype("int32"))
-        floor = guard * read(self.target) * ops.convert_to_tensor(self.totals.astype("float32"))
-        return ops.maximum(ops.cast(floor, "int32"), 1)
-
-    def zero(self) -> None:
+    def write_zeros(self) -> None:
         """Writes exact zeros under the masks once more."""
         for kernel, mask in zip(self.kernels, self.masks):
             _, weight = engine.shed(
@@ -325,7 +247,11 @@ class PruningGroup:
         return grad
 
     def get_config(self, index_of: Callable[[Any], int]) -> dict[str, Any]:
-        put = keras.saving.serialize_keras_object
+        """The configuration and the kernels as JSON values.
+
+        Args:
+            index_of: gives the number of a kernel's variable among those of the optimizer.
+        """
         kernels = [
             {
                 "index": index_of(k.variable),
@@ -335,7 +261,34 @@ class PruningGroup:
             }
             for k in self.kernels
         ]
-        return {"config": put(self.config), "kernels": kernels}
+        return {"config": keras.saving.serialize_keras_object(self.config), "kernels": kernels}
+
+    @classmethod
+    def from_config(cls, saved: dict[str, Any], variables: Sequence[Any]) -> PruningGroup:
+        """The group that `get_config` wrote, on the variables of an optimizer.
+
+        Args:
+            saved: what `get_config` returned.
+            variables: those that the optimizer is built with, in their order.
+
+        Raises:
+            ValueError: a variable is missing or has another shape than when the file was written.
+        """
+        kernels = []
+        for entry in saved["kernels"]:
+            variable = variables[entry["index"]] if entry["index"] < len(variables) else None
+            if variable is None or list(variable.shape) != list(entry["shape"]):
+                found = (
+                    "no such variable"
+                    if variable is None
+                    else f"{variable.path} {tuple(variable.shape)}"
+                )
+                raise ValueError(
+                    f"pruning state: expected trainable variable {entry['index']} to be "
+                    f"{entry['path']} {tuple(entry['shape'])}, found {found}"
+                )
+            kernels.append(Kernel(variable, Axes(*entry["axes"]), entry["path"]))
+        return cls(read_config(saved["config"], "pruning state"), kernels)
 
 
 def number_positions(groups: Sequence[PruningGroup]) -> None:

@@ -16,44 +16,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfshed.attach.group_state import GroupState
 from tfshed.attach.keras3 import private
 from tfshed.attach.weak_table import WeakTable
 from tfshed.core.backend import read, to_numpy
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class GroupState:
-    """What a `PruningGroup` knows of its kernels, without the kernels; see there."""
-
-    config: Any
-    scopes: list[int]
-    masks: list[Any]
-    threshold: Any
-    target: Any
-    step: Any
-    counts: Any
-    decay_threshold: Any
-    events: Any
-    criterion: list[dict[str, Any]]
-
-    @property
-    def variables(self) -> list[Any]:
-        """All variables, the masks first, in the order in which they are saved."""
-        return [
-            *self.masks,
-            self.threshold,
-            self.target,
-            self.step,
-            self.counts,
-            self.decay_threshold,
-            self.events,
-            *(variable for kernel in self.criterion for variable in kernel.values()),
-        ]
-
-    @property
-    def carried(self) -> list[Any]:
-        """What a group that goes on takes over beside masks, threshold, target and counts."""
-        return [self.decay_threshold, *(v for kernel in self.criterion for v in kernel.values())]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -65,7 +65,7 @@ def collect_prunable_layers(model: Any) -> list[Any]:
     ['prune_low_magnitude_head']
     """
     if is_tf_keras(model):
-        from tfshed.attach.tf_keras.hook import wrappers_of
+        from tfshed.attach.tf_keras.wrapped import wrappers_of
 
         return list(wrappers_of(model))
     check_layer(model)

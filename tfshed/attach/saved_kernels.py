@@ -1,11 +1,14 @@
-"""Kernels in a saved file: a number, and a name and shape by which a wrong number shows."""
+"""What a saved file says of kernels: numbers, names and shapes to check them by, and settings."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import keras
+
 from tfshed.attach.kernels import Candidate, Kernel, candidates
+from tfshed.core.config import PruningConfig
 
 
 def saved_kernels(layer: Any, wanted: Collection[int]) -> list[dict[str, Any]]:
@@ -70,3 +73,19 @@ def _find(layer: Any, found: list[Candidate], entry: Any) -> Candidate:
 
 def _own_name(path: str) -> str:
     return path.split("/")[-1]
+
+
+def read_config(saved: Any, what: str) -> PruningConfig:
+    """The configuration that a file holds.
+
+    Args:
+        saved: what `keras.saving.serialize_keras_object` wrote.
+        what: what of the file is read, with which an error begins.
+
+    Raises:
+        ValueError: the file holds another object there.
+    """
+    config = keras.saving.deserialize_keras_object(saved)
+    if not isinstance(config, PruningConfig):
+        raise ValueError(f"{what}: expected a PruningConfig, received {type(config).__name__}")
+    return config

@@ -7,10 +7,8 @@ from typing import Any
 
 from tfshed.observe.csv_table import CsvRow, CsvTable
 from tfshed.observe.replace_file import replace_file
+from tfshed.observe.rows import KEY, RATIOS
 from tfshed.observe.tensorboard import ScalarWriter
-
-KEY = ["step", "epoch", "event"]
-RATIOS = ["target", "actual", "gap", "after_update", "threshold", "scheduled", "shed"]
 
 
 class Journal:

@@ -11,21 +11,13 @@ from keras import ops
 
 from tfshed.attach.keras3.optimizer import pruning_optimizer
 from tfshed.attach.keras3.private import model_of, steps_begun
+from tfshed.attach.ownership import chain
 from tfshed.core.backend import to_numpy
 from tfshed.observe.clock import Clock
 from tfshed.observe.evaluate import evaluate_aside
-from tfshed.observe.journal import RATIOS, Journal, flat
+from tfshed.observe.journal import Journal, flat
 from tfshed.observe.probe import ControlProbe, PruningProbe, Reading
-
-LOGS = {
-    "keep_target": "target",
-    "keep_actual": "actual",
-    "keep_gap": "gap",
-    "threshold": "threshold",
-    "pruned_by_schedule": "scheduled",
-    "shed": "shed",
-}
-IN_BAR = ("keep_target", "keep_actual")
+from tfshed.observe.rows import IN_BAR, LOGS, logs_of, row_of, row_of_target
 
 
 class KeepRatio(keras.callbacks.Callback):
@@ -150,7 +142,7 @@ class KeepRatio(keras.callbacks.Callback):
             self._sync_model()
             self._clock.restart(self._applied())
             self._resume(self._clock.step)
-            self._show(self._probe.read())
+            self._shown = logs_of(self._probe.read())
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         # Looks at what the batches before this one did: so many have been run in this epoch.
@@ -196,10 +188,8 @@ class KeepRatio(keras.callbacks.Callback):
             if pruning is not None
             else ControlProbe(model, self._control_threshold, self._schedule)
         )
-        while getattr(optimizer, "inner_optimizer", None) is not None:
-            optimizer = optimizer.inner_optimizer
-        self._innermost = optimizer
-        self._clock = Clock(self._probe.due, optimizer.gradient_accumulation_steps or 1)
+        self._innermost = chain(optimizer)[-1]
+        self._clock = Clock(self._probe.due, self._innermost.gradient_accumulation_steps or 1)
         return True
 
     def _sync_model(self) -> Any:
@@ -232,9 +222,9 @@ class KeepRatio(keras.callbacks.Callback):
         self._resume(0 if not self._resumed else self._clock.step)
         for step in steps[:-1]:
             # Its execution went on to later updates: only the target is known.
-            self._add(step, self._probe.event, self._probe.target_at(step))
+            self._add_target(step)
         reading = self._probe.read()
-        self._show(reading)
+        self._shown = logs_of(reading)
         # Validation has reset the metrics by the end of an epoch: then the logs have them.
         known = flat(model.get_metrics_result() if logs is None else logs)
         metrics = {k: float(ops.convert_to_numpy(v)) for k, v in known.items()}
@@ -246,23 +236,13 @@ class KeepRatio(keras.callbacks.Callback):
             self._add(self._clock.step, "epoch", reading, {**metrics, **validation})
         self._journal.scalars(reading.net, reading.groups, reading.kernels, self._clock.step)
 
-    def _show(self, reading: Reading) -> None:
-        self._shown = {name: reading.net[key] for name, key in LOGS.items()}
+    def _add(self, step: int, event: str, reading: Reading, metrics: dict[str, float]) -> None:
+        """Adds the row of a step that was read from the device."""
+        rate = float(to_numpy(self._innermost.learning_rate))
+        key = {"step": step, "epoch": self._epoch, "event": event}
+        self._journal.add(row_of(reading, key, rate, metrics), reading.kernels)
 
-    def _add(
-        self,
-        step: int,
-        event: str,
-        reading: Reading | float,
-        metrics: dict[str, float] | None = None,
-    ) -> None:
-        row: dict[str, Any] = {"step": step, "epoch": self._epoch, "event": event}
-        if not isinstance(reading, Reading):
-            nothing = dict.fromkeys([*RATIOS, "learning_rate"])
-            self._journal.add({**row, **nothing, "target": reading}, {})
-            return
-        row |= {name: reading.net[name] for name in RATIOS}
-        row["learning_rate"] = float(to_numpy(self._innermost.learning_rate))
-        for i, group in enumerate(reading.groups if len(reading.groups) > 1 else ()):
-            row |= {f"{name}_{i}": value for name, value in group.items()}
-        self._journal.add({**row, **(metrics or {})}, reading.kernels)
+    def _add_target(self, step: int) -> None:
+        """Adds the row of an update that the device has left behind."""
+        key = {"step": step, "epoch": self._epoch, "event": self._probe.event}
+        self._journal.add(row_of_target(self._probe.target_at(step), key), {})

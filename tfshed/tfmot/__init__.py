@@ -12,7 +12,7 @@ as they were.
 from __future__ import annotations
 
 from tfshed.attach.tf_keras import real as _real
-from tfshed.attach.tf_keras.hook import bind
+from tfshed.attach.tf_keras.bind import bind
 from tfshed.attach.tf_keras.learning_rates import LearningRate
 from tfshed.attach.tf_keras.wrapper import PruneLowMagnitude
 from tfshed.observe.tf_keras import KeepRatio

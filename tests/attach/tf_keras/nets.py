@@ -6,9 +6,9 @@ import numpy as np
 
 import tfshed
 from tfshed import tfmot
-from tfshed.attach.tf_keras.hook import wrappers_of
 from tfshed.attach.tf_keras.real import sparsity as real
 from tfshed.attach.tf_keras.real import tf_keras
+from tfshed.attach.tf_keras.wrapped import wrappers_of
 
 __all__ = ["Zeros", "data", "fit", "keep", "kernels", "net", "prune", "real", "schedule"]
 

@@ -12,7 +12,8 @@ import tensorflow as tf
 import tfshed
 from tests.attach.tf_keras.nets import check_zeros, data, keep, net, prune, tf_keras
 from tfshed import tfmot
-from tfshed.attach.tf_keras.hook import hook_of, wrappers_of
+from tfshed.attach.tf_keras.hook import hook_of
+from tfshed.attach.tf_keras.wrapped import wrappers_of
 
 SGD = tf_keras.optimizers.SGD
 HALF = tfshed.ConstantSparsity(0.5, 0, frequency=1)

@@ -10,7 +10,7 @@ import pytest
 import tfshed
 from tests.attach.tf_keras.nets import check_zeros, data, keep, kernels, net, prune, tf_keras
 from tfshed import tfmot
-from tfshed.attach.tf_keras.hook import wrappers_of
+from tfshed.attach.tf_keras.wrapped import wrappers_of
 
 SGD = tf_keras.optimizers.SGD
 HALF = tfshed.ConstantSparsity(0.5, 0, frequency=1)

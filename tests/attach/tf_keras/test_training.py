@@ -21,7 +21,8 @@ from tests.attach.tf_keras.nets import (
     tf_keras,
 )
 from tfshed import learning_rates, tfmot
-from tfshed.attach.tf_keras.hook import hook_of, wrappers_of
+from tfshed.attach.tf_keras.hook import hook_of
+from tfshed.attach.tf_keras.wrapped import wrappers_of
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:the net has shed itself"),

@@ -15,19 +15,17 @@ import numpy as np
 from keras import ops
 
 from tfshed.attach.agreement import disagreement
+from tfshed.attach.gradients import gradients_for_criterion
 from tfshed.attach.group import PruningGroup, number_positions
 from tfshed.attach.keras3 import private
 from tfshed.attach.keras3.declarations import groups_of
 from tfshed.attach.keras3.redirect import redirect, restore
 from tfshed.attach.keras3.slots import slots_of
-from tfshed.attach.kernels import Kernel
 from tfshed.attach.mixing import mixes_elements
 from tfshed.attach.notices import WarnOnce
 from tfshed.attach.ownership import chain, claim, owned_by, owner_of, release, transfer
 from tfshed.attach.starting import check_start
-from tfshed.core.backend import init_scope, read, sum_over_replicas, to_numpy
-from tfshed.core.config import PruningConfig
-from tfshed.core.granularity import Axes
+from tfshed.core.backend import init_scope, read, to_numpy
 
 
 @keras.saving.register_keras_serializable(package="tfshed")
@@ -237,7 +235,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         elif prune is not None:
             groups = groups_of(prune)
         elif self._saved is not None:
-            groups = [_from_config(g, variables) for g in self._saved]
+            groups = [PruningGroup.from_config(g, variables) for g in self._saved]
         else:
             raise ValueError(
                 "PruningOptimizer: expected prune=model, a model from "
@@ -339,15 +337,10 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         if "slots" in group.needs:
             found = slots_of(self.inner_optimizer, private.trained_by(self))
             slots = [found[self._keys[self._key_of(k.variable)]] for k in group.kernels]
-        given = {self._key_of(v): grad for v, grad in zip(variables, grads)}
-        gradients = []
-        for kernel in group.kernels if "gradient" in group.needs else ():
-            grad = given.get(self._key_of(kernel.variable))
-            if grad is None:
-                gradients.append(ops.zeros(kernel.variable.shape, dtype="float32"))
-            else:
-                # An embedding's gradient is sparse in rows.
-                gradients.append(sum_over_replicas(ops.convert_to_tensor(grad)))
+        gradients: list[Any] = []
+        if "gradient" in group.needs:
+            given = {self._key_of(v): grad for v, grad in zip(variables, grads)}
+            gradients = gradients_for_criterion(group.kernels, given, self._key_of)
         return gradients, slots
 
     def _prune_averages(self) -> None:
@@ -383,7 +376,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         # A moving average over a time before the pruning is dense.
         self.inner_optimizer.finalize_variable_values(var_list)
         for group in self.groups:
-            group.zero()
+            group.write_zeros()
 
     @property
     def learning_rate(self) -> Any:
@@ -416,29 +409,6 @@ class PruningOptimizer(keras.optimizers.Optimizer):
             config.pop("inner_optimizer"), custom_objects=custom_objects
         )
         return cls(inner, **config)
-
-
-def _from_config(saved: dict[str, Any], variables: list[Any]) -> PruningGroup:
-    kernels = []
-    for entry in saved["kernels"]:
-        variable = variables[entry["index"]] if entry["index"] < len(variables) else None
-        if variable is None or list(variable.shape) != list(entry["shape"]):
-            found = (
-                "no such variable"
-                if variable is None
-                else f"{variable.path} {tuple(variable.shape)}"
-            )
-            raise ValueError(
-                f"pruning state: expected trainable variable {entry['index']} to be "
-                f"{entry['path']} {tuple(entry['shape'])}, found {found}"
-            )
-        kernels.append(Kernel(variable, Axes(*entry["axes"]), entry["path"]))
-    config = keras.saving.deserialize_keras_object(saved["config"])
-    if not isinstance(config, PruningConfig):
-        raise ValueError(
-            f"pruning state: expected a PruningConfig, received {type(config).__name__}"
-        )
-    return PruningGroup(config, kernels)
 
 
 def pruning_optimizer(optimizer: Any) -> PruningOptimizer | None:

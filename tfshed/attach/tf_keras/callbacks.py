@@ -6,9 +6,11 @@ from typing import Any
 
 from tfshed.attach import notices
 from tfshed.attach.starting import check_start
-from tfshed.attach.tf_keras.hook import Hook, bind, hooks_of, wrappers_of
+from tfshed.attach.tf_keras.bind import bind
+from tfshed.attach.tf_keras.hook import Hook, hooks_of
 from tfshed.attach.tf_keras.private import batches_trained
 from tfshed.attach.tf_keras.real import sparsity, tf_keras
+from tfshed.attach.tf_keras.wrapped import wrappers_of
 
 REMEDY = (
     "Name the optimizer that steps before training: tfshed.tfmot.bind(model, optimizer), for each "

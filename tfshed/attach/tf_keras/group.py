@@ -10,12 +10,14 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfshed.attach.group import REFUSED, PruningGroup
+from tfshed.attach.events import REFUSED, count_event
+from tfshed.attach.gradients import gradients_for_criterion
+from tfshed.attach.group import PruningGroup
 from tfshed.attach.starting import goes_on, new_mask
 from tfshed.attach.tf_keras.slots import slots_of
 from tfshed.attach.tf_keras.state import Member
 from tfshed.core import engine
-from tfshed.core.backend import cond, sum_over_replicas, to_numpy
+from tfshed.core.backend import cond, to_numpy
 from tfshed.core.schedules.due import usable_sparsity, with_start
 
 
@@ -90,7 +92,7 @@ class WrapperGroup(PruningGroup):
                 wrapper.pruning_target.assign(target)
             self._begin([m for m in self.members if steps[id(m.wrapper)] < 0], [])
             if start == "continue":
-                self.zero()
+                self.write_zeros()
             return
         # The step before training counts as 0, in a wrapper that was loaded as well.
         self._count_steps(step if before else 0)
@@ -103,7 +105,7 @@ class WrapperGroup(PruningGroup):
         # A criterion that looks at gradients has none yet.
         if not self.config.monotone and not before and not self.needs:
             self.prune(tf.constant(1))
-            self.zero()
+            self.write_zeros()
 
     def _begin(self, members: Sequence[Member], before: Sequence[Member]) -> None:
         """Makes new masks for some kernels, of which some were pruned in a run before."""
@@ -140,7 +142,7 @@ class WrapperGroup(PruningGroup):
         # A schedule that gives no sparsity changes nothing.
         usable, sparsity = usable_sparsity(sparsity)
         usable = tf.logical_and(due, usable)
-        self._report(REFUSED, tf.cast(due, tf.int32) - tf.cast(usable, tf.int32))
+        count_event(self.events, REFUSED, tf.cast(due, tf.int32) - tf.cast(usable, tf.int32))
         kernels = self._observe(tf.cast(step, tf.int32), gradients, slots)
 
         def now() -> Any:
@@ -175,14 +177,7 @@ class WrapperGroup(PruningGroup):
             slots = slots_of(optimizer, [k.variable for k in self.kernels])
         if "gradient" in self.needs:
             given = {id(variable): grad for grad, variable in pairs}
-            gradients = []
-            for kernel in self.kernels:
-                grad = given.get(id(kernel.variable))
-                if grad is None:
-                    gradients.append(tf.zeros(kernel.variable.shape))
-                else:
-                    # An embedding's gradient is sparse in rows.
-                    gradients.append(sum_over_replicas(tf.convert_to_tensor(grad)))
+            gradients = gradients_for_criterion(self.kernels, given, id)
         return gradients, slots
 
     def before(
@@ -216,7 +211,7 @@ class WrapperGroup(PruningGroup):
 
         def now() -> Any:
             self.prune(tf.cast(self.step, tf.int32))
-            self.zero()
+            self.write_zeros()
             return ops.zeros(())
 
         cond(self.step >= 0, now, lambda: ops.zeros(()))
@@ -229,4 +224,4 @@ class WrapperGroup(PruningGroup):
             self.shed(step, self.masks)
         else:
             self.prune(step + 1, *self._seen)
-            self.zero()
+            self.write_zeros()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,38 +10,12 @@ from typing import Any
 import tensorflow as tf
 
 from tfshed.attach.group import number_positions
-from tfshed.attach.kernels import candidates
 from tfshed.attach.mixing import mixes_elements
-from tfshed.attach.starting import check_start
 from tfshed.attach.tf_keras.group import WrapperGroup
-from tfshed.attach.tf_keras.private import layers_in, optimizers_in, set_untracked
-from tfshed.attach.tf_keras.real import tf_keras
-from tfshed.attach.tf_keras.state import Member
+from tfshed.attach.tf_keras.private import set_untracked
+from tfshed.attach.tf_keras.wrapped import groups_of, tell_what_is_left, wrappers_of
 from tfshed.attach.tf_keras.wrapper import PruneLowMagnitude
 from tfshed.core.backend import to_numpy
-from tfshed.core.config import PruningConfig
-
-
-def wrappers_of(model: Any) -> list[PruneLowMagnitude]:
-    """The wrappers in a tf_keras model, nested ones too, each once."""
-    found: dict[int, PruneLowMagnitude] = {}
-    for layer in layers_in(model):
-        if isinstance(layer, PruneLowMagnitude):
-            found.setdefault(id(layer), layer)
-    return list(found.values())
-
-
-def groups_of(wrappers: Sequence[PruneLowMagnitude]) -> list[WrapperGroup]:
-    """The kernels that train, by configuration; frozen layers are left as they are."""
-    left = {id(v) for wrapper in wrappers for v in wrapper.trainable_weights}
-    by_key: dict[str, list[Member]] = {}
-    for wrapper in wrappers:
-        members = by_key.setdefault(wrapper.config.key(), [])
-        for kernel, state in zip(wrapper.chosen_kernels(), wrapper.state):
-            if id(kernel.variable) in left:
-                left.remove(id(kernel.variable))
-                members.append(Member(kernel, state, wrapper))
-    return [WrapperGroup(members) for members in by_key.values() if members]
 
 
 class Hook:
@@ -70,7 +43,7 @@ class Hook:
     ):
         self.optimizers = [innermost(each) for each in optimizers]
         self.wrappers, self.chosen = list(wrappers), chosen
-        self.made_for = _parts(optimizers, wrappers)
+        self.made_for = parts(optimizers, wrappers)
         self._outer, self._model = list(optimizers), weakref.ref(model)
         self._groups: list[WrapperGroup] | None = None
         # How the masks are to begin; None: they have begun.
@@ -168,49 +141,12 @@ class Hook:
         # A moving average over a time before the pruning is dense.
         finalize(*args, **kwargs)
         for group in self.groups:
-            group.zero()
+            group.write_zeros()
 
 
-def _parts(optimizers: Sequence[Any], wrappers: Sequence[PruneLowMagnitude]) -> list[int]:
+def parts(optimizers: Sequence[Any], wrappers: Sequence[PruneLowMagnitude]) -> list[int]:
     """What a hook is made for; if optimizers, wrappers or what is trained change, so does this."""
     return [*map(id, optimizers), *(id(x) for w in wrappers for x in (w, *w.trainable_weights))]
-
-
-def reasons_to_skip(layer: Any, config: PruningConfig) -> list[tuple[str, str]]:
-    """The kernels of a layer that do not fit a granularity: their paths and the reasons."""
-    found = []
-    for kernel in (c.kernel for c in candidates(layer) if c.named_as_kernel):
-        reason = config.granularity.reason_to_skip(tuple(kernel.variable.shape), kernel.axes)
-        if reason:
-            found.append((kernel.path, reason))
-    return found
-
-
-def tell_what_is_left(wrappers: Sequence[PruneLowMagnitude], some_pruned: bool) -> None:
-    """Says which wrapped layers are not pruned, and why.
-
-    Raises:
-        ValueError: nothing is pruned, and not because layers are frozen.
-    """
-    frozen, reasons = [], []
-    for wrapper in wrappers:
-        kernels = wrapper.chosen_kernels()
-        trained = {id(v) for v in wrapper.trainable_weights}
-        if kernels and not any(id(kernel.variable) in trained for kernel in kernels):
-            frozen.append(wrapper.name)
-        elif not kernels:
-            reasons += reasons_to_skip(wrapper.layer, wrapper.config)
-    told = "; ".join(f"{path}: {reason}" for path, reason in reasons)
-    if reasons and not some_pruned and not frozen:
-        raise ValueError(f"expected a kernel to prune in the wrapped layers, found none: {told}")
-    if reasons:
-        warnings.warn(f"kernels of wrapped layers are not pruned: {told}", stacklevel=2)
-    if frozen and not some_pruned:
-        warnings.warn(
-            f"nothing is pruned: the wrapped layers {frozen} are not trainable. Make them "
-            "trainable, compile the model, and they are pruned from the next fit on.",
-            stacklevel=2,
-        )
 
 
 def innermost(optimizer: Any) -> Any:
@@ -235,98 +171,3 @@ def hooks_of(model: Any) -> list[Hook]:
     """The hooks of all optimizers that prune a tf_keras model: mostly one."""
     found = {id(w.hook): w.hook for w in wrappers_of(model) if w.hook is not None}
     return [hook for hook in found.values() if hook.is_in_use()]
-
-
-def bind(model: Any, optimizer: Any = None, start: str | None = None) -> Hook:
-    """Makes an optimizer prune a tf_keras model; done already, it does nothing.
-
-    `UpdatePruningStep` calls it. Call it yourself where only tfmot's callbacks are used with a
-    model that was loaded from a file, or where `train_step` or a custom loop steps with an
-    optimizer that the model was not compiled with.
-
-    Args:
-        model: a tf_keras model with wrappers, or the part of one that the optimizer trains.
-        optimizer: the tf_keras optimizer whose steps prune. Default None: all that the model
-            holds: `model.optimizer`, and for a `train_step` of its own those in other attributes.
-            One that was named for a layer goes on pruning it when the model is bound
-            again without one.
-        start: how masks begin if the kernels were pruned before: "auto", "continue" or "again", as
-            in `UpdatePruningStep`. Default None: "auto", but only where this has something to do.
-
-    Returns:
-        The hook; its `groups` have masks, thresholds and counts.
-
-    Raises:
-        TypeError: no tf_keras model, or no optimizer. ValueError: it has no optimizer, nothing is
-            wrapped in it, or the wrappers find nothing that fits their granularity.
-
-    >>> from tfshed import tfmot
-    >>> import tf_keras, tfshed
-    >>> net = tf_keras.Sequential([tf_keras.layers.Dense(4, input_shape=(8,), name="head")])
-    >>> model = tfmot.prune_low_magnitude(net, tfshed.ConstantSparsity(0.5, 0))
-    >>> hook = tfmot.bind(model, tf_keras.optimizers.Adam(0.01))
-    >>> [kernel.path for kernel in hook.groups[0].kernels]
-    ['head/kernel']
-    """
-    if not isinstance(model, tf_keras.Model):
-        raise TypeError(
-            f"model: expected a tf_keras model, received {type(model).__module__}."
-            f"{type(model).__name__}. Models of Keras 3 take tfshed.UpdatePruningStep()."
-        )
-    wrappers = wrappers_of(model)
-    if not wrappers:
-        raise ValueError(
-            f"model: expected one from tfshed.prune_low_magnitude(...), received {model.name}, in "
-            "which nothing is wrapped"
-        )
-    chosen, optimizers = optimizer is not None, [optimizer]
-    if chosen and not callable(getattr(optimizer, "apply_gradients", None)):
-        raise TypeError(
-            "optimizer: expected a tf_keras optimizer or None, received "
-            f"{type(optimizer).__module__}.{type(optimizer).__name__}"
-        )
-    if not chosen:
-        named = [w for w in wrappers if w.hook is not None and w.hook.chosen]
-        wrappers = [w for w in wrappers if w not in named]
-        if not wrappers:
-            for hook in {id(w.hook): w.hook for w in named}.values():
-                _begin(hook, start)
-            return named[0].hook
-        optimizers = optimizers_in(model)
-    if not optimizers:
-        raise ValueError(
-            f"model: expected a compiled model, received {model.name} without an optimizer: call "
-            "model.compile(...), set model.optimizer in a custom training loop, or name the "
-            "optimizer: tfshed.tfmot.bind(model, optimizer)"
-        )
-    hook = _hook_for(optimizers, model, wrappers, chosen)
-    _begin(hook, start)
-    return hook
-
-
-def _begin(hook: Hook, start: str | None) -> None:
-    if start is not None:
-        hook.begin_anew(check_start(start))
-    hook.begin()
-
-
-def _hook_for(
-    optimizers: list[Any], model: Any, wrappers: list[PruneLowMagnitude], chosen: bool
-) -> Hook:
-    there = [hook for hook in map(hook_of, optimizers) if hook is not None]
-    for hook in there:
-        if hook.chosen:
-            # The optimizer was named for another part of a model, too.
-            wrappers, chosen = [*(w for w in hook.wrappers if w not in wrappers), *wrappers], True
-    one_for_all = len(there) == len(optimizers) and len({*map(id, there)}) == 1
-    if one_for_all and (there[0].made_for, there[0].chosen) == (
-        _parts(optimizers, wrappers),
-        chosen,
-    ):
-        return there[0]
-    for hook in [*there, *(w.hook for w in wrappers)]:
-        if hook is not None:
-            hook.release()
-    # Traced before, they have the optimizers as they were.
-    model.train_function = model.train_tf_function = None
-    return Hook(optimizers, model, wrappers, chosen)

@@ -12,7 +12,7 @@ from tfshed.attach.decisions import check_countable, check_finite, check_some, d
 from tfshed.attach.kernels import Candidate, candidates
 from tfshed.attach.rules import Selection
 from tfshed.attach.saved_kernels import saved_kernels
-from tfshed.attach.tf_keras.hook import bind, reasons_to_skip, wrappers_of
+from tfshed.attach.tf_keras.bind import bind
 from tfshed.attach.tf_keras.private import (
     copy_input_shape,
     is_functional,
@@ -21,6 +21,7 @@ from tfshed.attach.tf_keras.private import (
     set_untracked,
 )
 from tfshed.attach.tf_keras.real import pruning_wrapper, tf_keras
+from tfshed.attach.tf_keras.wrapped import reasons_to_skip, wrappers_of
 from tfshed.attach.tf_keras.wrapper import PruneLowMagnitude
 from tfshed.core.config import PruningConfig
 
