@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tfshed.core import saved_classes
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "tfshed"
 
@@ -132,6 +134,20 @@ def test_the_arrays_know_no_models():
             text = without_docstrings(path)
             for word in ("keras.layers", "keras.Model", "keras.optimizers", "keras.src"):
                 assert word not in text, f"{name}: {word}"
+
+
+def test_every_saved_class_is_in_the_table_of_saved_names():
+    """So that `import tfshed` alone lets Keras read files that name it."""
+    found = {}
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            for each in node.decorator_list if isinstance(node, ast.ClassDef) else ():
+                text = ast.unparse(each)
+                if text.startswith("keras.saving.register_keras_serializable("):
+                    given = {word.arg: ast.literal_eval(word.value) for word in each.keywords}
+                    assert given.pop("package") == "tfshed"
+                    found[given.pop("name", node.name)] = name
+    assert found == saved_classes.FILES
 
 
 # Keras' private parts stand here, each in a function with a test of its own.

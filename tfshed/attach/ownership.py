@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -98,6 +98,23 @@ def claim(optimizer: Any, state: GroupState, variables: Sequence[Any], model: An
 def owner_of(variable: Any) -> Owner | None:
     """The owner of a kernel, or the last one it had; None if no optimizer ever claimed it."""
     return _owners.get(variable)
+
+
+def check_sole_owner(optimizer: Any, kernels: Iterable[Any]) -> None:
+    """Raises RuntimeError if another optimizer that is in use prunes one of the kernels.
+
+    Args:
+        optimizer: the one that is about to step them.
+        kernels: objects of `tfshed.attach.kernels.Kernel`.
+    """
+    for kernel in kernels:
+        owner = owner_of(kernel.variable)
+        if owner is not None and owner.optimizer is not optimizer and owner.in_use:
+            raise RuntimeError(
+                f"{kernel.path} is stepped by {optimizer.name}, but {owner.optimizer.name} prunes "
+                "it: expected one optimizer for each kernel. Train with the one that was made "
+                "last, or call tfshed.strip_pruning(model) and declare anew."
+            )
 
 
 def release(variables: Sequence[Any], note: bool = True) -> None:

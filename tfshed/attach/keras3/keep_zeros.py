@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import weakref
 from collections.abc import Iterator
@@ -30,7 +31,12 @@ from tfshed.core.schedules import OneShot
 
 # A step no run comes to: nothing is ever pruned, and nothing is shed.
 NEVER = OneShot(0.0, step=2**31 - 1)
-HOLD = PruningConfig(NEVER, scope="layer", threshold=0.0, hold_zeros=True)
+
+
+@functools.cache
+def holding_config() -> PruningConfig:
+    """The configuration of a group that only holds zeros; made when it is first needed."""
+    return PruningConfig(NEVER, scope="layer", threshold=0.0, hold_zeros=True)
 
 
 class KeepZeros(keras.callbacks.Callback):
@@ -67,7 +73,7 @@ class KeepZeros(keras.callbacks.Callback):
         clear_leftovers(model)
         with_zeros = [
             d.kernel
-            for d in decide(model, HOLD, self._selection, explicit=True)
+            for d in decide(model, holding_config(), self._selection, explicit=True)
             if d.pruned and not to_numpy(d.kernel.variable).all()
         ]
         if not with_zeros:
@@ -114,7 +120,7 @@ def hold_zeros(model: Any, kernels: list[Kernel]) -> None:
     """Holds what is zero in trainable kernels, by the optimizers of the model."""
     found = pruning_optimizers(model)
     if not found:
-        wrap_optimizers(model, lambda: [PruningGroup(HOLD, kernels)])
+        wrap_optimizers(model, lambda: [PruningGroup(holding_config(), kernels)])
         return
     for optimizer in found:
         if not optimizer.built:
@@ -124,13 +130,13 @@ def hold_zeros(model: Any, kernels: list[Kernel]) -> None:
             group.hold_present_zeros()
         others = [k for k in kernels if id(k.variable) not in owned and _stepped(optimizer, k)]
         if others:
-            optimizer.add_group(PruningGroup(HOLD, others))
+            optimizer.add_group(PruningGroup(holding_config(), others))
             model.train_function = None
 
 
 def _stepped(optimizer: PruningOptimizer, kernel: Kernel) -> bool:
     owner = owner_of(kernel.variable)
-    return optimizer.steps(kernel.variable) and (owner is None or not owner.in_use)
+    return optimizer.was_built_with(kernel.variable) and (owner is None or not owner.in_use)
 
 
 def stop_holding(model: Any) -> None:

@@ -15,21 +15,33 @@ import numpy as np
 from keras import ops
 
 from tfshed.attach.agreement import disagreement
-from tfshed.attach.gradients import gradients_for_criterion
 from tfshed.attach.group import PruningGroup, number_positions
 from tfshed.attach.keras3 import private
-from tfshed.attach.keras3.declarations import groups_of
+from tfshed.attach.keras3.around_step import (
+    gradients_for_inner,
+    prune_averages,
+    seen_by_criterion,
+)
+from tfshed.attach.keras3.find_groups import find_groups
+from tfshed.attach.keras3.optimizer_around import OptimizerAround
 from tfshed.attach.keras3.redirect import redirect, restore
-from tfshed.attach.keras3.slots import slots_of
-from tfshed.attach.mixing import mixes_elements
+from tfshed.attach.keras3.saved_state import assign_all, variables_in_file
 from tfshed.attach.notices import WarnOnce
-from tfshed.attach.ownership import chain, claim, owned_by, owner_of, release, transfer
+from tfshed.attach.ownership import (
+    chain,
+    check_sole_owner,
+    claim,
+    owned_by,
+    owner_of,
+    release,
+    transfer,
+)
 from tfshed.attach.starting import check_start
-from tfshed.core.backend import init_scope, read, to_numpy
+from tfshed.core.backend import init_scope
 
 
 @keras.saving.register_keras_serializable(package="tfshed")
-class PruningOptimizer(keras.optimizers.Optimizer):
+class PruningOptimizer(OptimizerAround):
     """Prunes, lets the inner optimizer step, sheds, and leaves exact zeros, in every `apply`.
 
     `tfshed.UpdatePruningStep` puts it around the compiled optimizer; a custom training loop makes
@@ -75,17 +87,6 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         only_stepped: bool = False,
         **kwargs: Any,
     ):
-        inner = keras.optimizers.get(inner_optimizer)
-        if isinstance(inner, keras.optimizers.LossScaleOptimizer):
-            raise ValueError(
-                "inner_optimizer: expected an optimizer without loss scaling, received a "
-                "LossScaleOptimizer. Wrap its inner_optimizer: "
-                "LossScaleOptimizer(PruningOptimizer(...))."
-            )
-        if isinstance(inner, PruningOptimizer):
-            raise ValueError(
-                "inner_optimizer: expected one that does not prune, received a PruningOptimizer"
-            )
         if mask_gradients not in (True, False, "auto"):
             raise ValueError(
                 f'mask_gradients: expected True, False or "auto", received {mask_gradients!r}'
@@ -98,8 +99,11 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         saved = kwargs.pop("groups", None)
         if kwargs:
             raise TypeError(f"PruningOptimizer got unknown arguments {sorted(kwargs)}")
-        super().__init__(learning_rate=0.0, name=name)
-        self.inner_optimizer = inner
+        super().__init__(inner_optimizer, name)
+        if isinstance(self.inner_optimizer, PruningOptimizer):
+            raise ValueError(
+                "inner_optimizer: expected one that does not prune, received a PruningOptimizer"
+            )
         self.mask_gradients = mask_gradients
         # Looked up at build: the model may have no variables yet.
         # In a function, where Keras does not find it: loading weights walks all that an optimizer
@@ -115,7 +119,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
             _start=start,
             _only_stepped=only_stepped,
             _claimed=False,
-            _inner_apply=inner.apply,
+            _inner_apply=self.inner_optimizer.apply,
             # Callbacks warn through it, so that each warning is given once for an optimizer.
             warn_once=WarnOnce(),
         )
@@ -126,11 +130,11 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         if self.built or (not variables and self._prune() is None):
             return
         private.set_untracked(self, _keys={self._key_of(v): i for i, v in enumerate(variables)})
-        groups = self._find_groups(variables)
+        groups = find_groups(self._prune(), self._saved, variables, self._has, self._only_stepped)
         if not self.inner_optimizer.built:
             self.inner_optimizer.build(variables)
         private.track_attributes(self.inner_optimizer)
-        private.set_untracked(self, groups=[], _slots={})
+        private.set_untracked(self, groups=[], _places={})
         number_positions(groups)
         for group in groups:
             self._add_group(group)
@@ -148,7 +152,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
             group.build(self.add_variable, self._start)
         self.groups.append(group)
         for i, kernel in enumerate(group.kernels):
-            self._slots[self._key_of(kernel.variable)] = (group, i)
+            self._places[self._key_of(kernel.variable)] = (group, i)
 
     def add_group(self, group: PruningGroup) -> None:
         """Prunes by one group more from now on, on kernels that are in no group yet."""
@@ -160,7 +164,7 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         """Lets a group go that `add_group` added."""
         self.groups.remove(group)
         for kernel in group.kernels:
-            del self._slots[self._key_of(kernel.variable)]
+            del self._places[self._key_of(kernel.variable)]
         for variable in group.variables:
             private.untrack(self, variable)
         release([k.variable for k in group.kernels], note=False)
@@ -213,54 +217,16 @@ class PruningOptimizer(keras.optimizers.Optimizer):
         release(owned_by(self), note)
         restore(self.inner_optimizer, self)
 
-    def steps(self, variable: Any) -> bool:
-        """Whether this optimizer was built with a variable."""
-        return self.built and self._key_of(variable) in self._keys
+    def was_built_with(self, variable: Any) -> bool:
+        """Whether this optimizer steps a variable; False before it is built."""
+        return self.built and self._has(variable)
 
-    def _check_owner(self) -> None:
-        """Raises RuntimeError if another optimizer prunes a kernel of this one."""
-        for kernel in (k for group in self.groups for k in group.kernels):
-            owner = owner_of(kernel.variable)
-            if owner is not None and owner.optimizer is not self and owner.in_use:
-                raise RuntimeError(
-                    f"{kernel.path} is stepped by {self.name}, but {owner.optimizer.name} prunes "
-                    "it: expected one optimizer for each kernel. Train with the one that was made "
-                    "last, or call tfshed.strip_pruning(model) and declare anew."
-                )
-
-    def _find_groups(self, variables: list[Any]) -> list[PruningGroup]:
-        prune = self._prune()
-        if isinstance(prune, (list, tuple)) and isinstance(prune[0], PruningGroup):
-            groups = list(prune)
-        elif prune is not None:
-            groups = groups_of(prune)
-        elif self._saved is not None:
-            groups = [PruningGroup.from_config(g, variables) for g in self._saved]
-        else:
-            raise ValueError(
-                "PruningOptimizer: expected prune=model, a model from "
-                "tfshed.prune_low_magnitude(...), received None"
-            )
-        if self._only_stepped:
-            known = lambda kernel: self._key_of(kernel.variable) in self._keys  # noqa: E731
-            own = [(group, list(filter(known, group.kernels))) for group in groups]
-            return [group.restricted_to(kernels) for group, kernels in own if kernels]
-        strangers = [
-            k.path for g in groups for k in g.kernels if self._key_of(k.variable) not in self._keys
-        ]
-        if strangers:
-            raise ValueError(
-                "PruningOptimizer: expected every kernel to prune among the trainable variables it "
-                f"is built with; these are not: {strangers}"
-            )
-        return groups
+    def _has(self, variable: Any) -> bool:
+        """Whether this optimizer is, or is being, built with a variable."""
+        return self._key_of(variable) in self._keys
 
     def _key_of(self, variable: Any) -> Any:
         return private.variable_key(self, variable)
-
-    @property
-    def variables(self) -> list[Any]:
-        return [*private.made_by(self), *self.inner_optimizer.variables]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Sets all of `variables`; before the build, as soon as there are any.
@@ -273,28 +239,10 @@ class PruningOptimizer(keras.optimizers.Optimizer):
             # Keras' HDF5 loader has the state when the variables are not known yet.
             private.set_untracked(self, _early_weights=values)
             return
-        variables = self._in_file(self.variables, len(values))
-        found, wanted = [w.shape for w in values], [tuple(v.shape) for v in variables]
-        if found != wanted:
-            raise ValueError(f"optimizer state: expected shapes {wanted}, received {found}")
-        for variable, value in zip(variables, values):
-            variable.assign(value)
-
-    def _in_file(self, variables: list[Any], arrays: int) -> list[Any]:
-        """Which of `variables` a file with so many arrays has."""
-        if arrays == len(variables):
-            return list(variables)
-        # Files that were written before groups counted events.
-        later = {id(group.events) for group in self.groups}
-        return [v for v in variables if id(v) not in later]
-
-    # The inner optimizer is saved by its own walk: its state would be written twice otherwise.
-    def save_own_variables(self, store: Any) -> None:
-        for i, variable in enumerate(private.made_by(self)):
-            store[str(i)] = to_numpy(variable)
+        assign_all(variables_in_file(self.variables, self.groups, len(values)), values)
 
     def load_own_variables(self, store: Any) -> None:
-        variables = self._in_file(private.made_by(self), len(store.keys()))
+        variables = variables_in_file(private.made_by(self), self.groups, len(store.keys()))
         if len(store.keys()) != len(variables):
             raise ValueError(
                 f"pruning state: expected {len(private.made_by(self))} arrays for this model and "
@@ -308,17 +256,21 @@ class PruningOptimizer(keras.optimizers.Optimizer):
             # Inside of a TensorFlow graph the kernels have no values to begin with.
             with keras.name_scope(self.name), init_scope():
                 self.build(trainable_variables)
-        self._check_owner()
+        check_sole_owner(self, [k for group in self.groups for k in group.kernels])
         if not self._claimed:
             self.claim()
         variables = list(trainable_variables or private.trained_by(self))
         step = ops.cast(self.inner_optimizer.iterations, "int32") + 1
+        grads, keys = list(grads), [self._key_of(v) for v in variables]
         # Before the inner optimizer's step, which may use up the gradients.
-        seen = {id(g): self._seen_by(g, grads, variables) for g in self.groups if g.needs}
+        seen = self._seen_by_criteria(dict(zip(keys, grads)))
         before = {
             id(g): g.prune(step, *seen.get(id(g), ())) for g in self.groups if g.config.monotone
         }
-        self._inner_apply(self._gradients(list(grads), variables, before), trainable_variables)
+        grads = gradients_for_inner(
+            self.inner_optimizer, self.mask_gradients, grads, keys, self._places, before
+        )
+        self._inner_apply(grads, trainable_variables)
         # Masks that are made anew rank what the whole step made of the weights: of accumulated
         # gradients only the last ones finish it.
         done = ops.cast(self.inner_optimizer.iterations, "int32")
@@ -327,71 +279,22 @@ class PruningOptimizer(keras.optimizers.Optimizer):
             if masks is None:
                 masks = group.prune(done, *seen.get(id(group), ()))
             group.shed(step, masks)
-        self._prune_averages()
+        prune_averages(self.inner_optimizer, self._places, self._key_of)
 
-    def _seen_by(
-        self, group: PruningGroup, grads: Sequence[Any], variables: list[Any]
-    ) -> tuple[list[Any], list[dict[str, Any]] | None]:
-        """What the criterion of a group needs of each kernel: gradients and slots."""
-        slots = None
-        if "slots" in group.needs:
-            found = slots_of(self.inner_optimizer, private.trained_by(self))
-            slots = [found[self._keys[self._key_of(k.variable)]] for k in group.kernels]
-        gradients: list[Any] = []
-        if "gradient" in group.needs:
-            given = {self._key_of(v): grad for v, grad in zip(variables, grads)}
-            gradients = gradients_for_criterion(group.kernels, given, self._key_of)
-        return gradients, slots
-
-    def _prune_averages(self) -> None:
-        """Writes zeros into the moving averages of pruned weights, of which models are made."""
-        for variable, average in private.moving_averages(self.inner_optimizer):
-            group, i = self._slots.get(self._key_of(variable), (None, 0))
-            if group is not None:
-                value = read(average)
-                average.assign(ops.where(group.mask_of(i), value, ops.zeros((), value.dtype)))
-
-    @property
-    def _model_variables_moving_average(self) -> Any:
-        # `keras.callbacks.SwapEMAWeights` looks here if loss scaling is outside.
-        return private.averages_list(self.inner_optimizer)
-
-    def _gradients(
-        self, grads: list[Any], variables: list[Any], masks: dict[int, Any]
-    ) -> list[Any]:
-        masked = self.mask_gradients
-        if masked == "auto":
-            masked = mixes_elements(self.inner_optimizer)
-        for j, (grad, variable) in enumerate(zip(grads, variables)):
-            group, i = self._slots.get(self._key_of(variable), (None, 0))
-            # The gradient of an embedding is sparse in rows: adding to it would make it dense.
-            if group is None or grad is None or type(grad).__name__ == "IndexedSlices":
-                continue
-            if masked or group.config.weight_decay is not None:
-                current = masks.get(id(group), group.masks)[i]
-                grads[j] = group.gradient(i, grad, current, bool(masked))
-        return grads
+    def _seen_by_criteria(self, given: dict[Any, Any]) -> dict[int, tuple[Any, Any]]:
+        """Gradients and slots for the groups whose criterion needs them, by their identity."""
+        inner, trained = self.inner_optimizer, private.trained_by(self)
+        return {
+            id(group): seen_by_criterion(group, inner, trained, given, self._key_of)
+            for group in self.groups
+            if group.needs
+        }
 
     def finalize_variable_values(self, var_list: Any) -> None:
         # A moving average over a time before the pruning is dense.
         self.inner_optimizer.finalize_variable_values(var_list)
         for group in self.groups:
             group.write_zeros()
-
-    @property
-    def learning_rate(self) -> Any:
-        return self.inner_optimizer.learning_rate
-
-    @learning_rate.setter
-    def learning_rate(self, learning_rate: Any) -> None:
-        self.inner_optimizer.learning_rate = learning_rate
-
-    @property
-    def iterations(self) -> Any:
-        return self.inner_optimizer.iterations
-
-    def scale_loss(self, loss: Any) -> Any:
-        return self.inner_optimizer.scale_loss(loss)
 
     def get_config(self) -> dict[str, Any]:
         groups = [g.get_config(lambda v: self._keys[self._key_of(v)]) for g in self.groups]

@@ -13,7 +13,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfshed.attach.agreement import disagreement
 from tfshed.attach.decisions import Decision, decide, declared_kernels
 from tfshed.attach.keras3.private import (
     call_context,
@@ -21,10 +20,10 @@ from tfshed.attach.keras3.private import (
     layers_in,
     set_untracked,
     take_inputs_like,
-    trains_by_default,
 )
+from tfshed.attach.keras3.training_check import check_owned, check_zeros, is_trained
 from tfshed.attach.kernels import Kernel, KernelsByDefault
-from tfshed.attach.ownership import expected_in, optimizers_in, owner_of, was_pruned
+from tfshed.attach.ownership import owner_of, was_pruned
 from tfshed.attach.rules import Selection
 from tfshed.attach.saved_kernels import find_kernels
 from tfshed.core.backend import is_known, read, to_numpy
@@ -90,7 +89,7 @@ class PruneLowMagnitude(keras.layers.Wrapper):
         self.supports_masking = layer.supports_masking
         self.saved_pruned = [bool(each) for each in pruned]
         self.built = layer.built
-        set_untracked(self, _calls=0)
+        set_untracked(self, _training_calls=0)
         # By this a Sequential model knows the input of its first layer.
         copy_input_shape(layer, self)
         # tfmot's users ask the layer inside for it, too.
@@ -98,7 +97,7 @@ class PruneLowMagnitude(keras.layers.Wrapper):
             set_untracked(layer, get_prunable_weights=KernelsByDefault(layer))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if _is_trained(call_context(), kwargs.get("training")):
+        if is_trained(call_context(), kwargs.get("training")):
             self.check_pruned()
         return super().__call__(*args, **kwargs)
 
@@ -153,39 +152,11 @@ class PruneLowMagnitude(keras.layers.Wrapper):
     def check_pruned(self) -> None:
         """Raises RuntimeError unless an optimizer prunes all that this layer declares."""
         trained = [k for k in self.chosen_kernels() if k.variable.trainable]
-        owners = [owner_of(k.variable) for k in trained]
-        if any(owner is None or not owner.in_use for owner in owners) and not self._awaited():
-            raise RuntimeError(
-                f"{self.name} is trained, but no optimizer prunes it. Add "
-                "tfshed.UpdatePruningStep() to the callbacks of fit(), or in a custom loop use "
-                "tfshed.PruningOptimizer(optimizer, model), built before the first step."
-            )
+        check_owned(self, trained)
+        # Inside of a compiled step the weights have no values that could be looked at.
         if trained and all(is_known(read(k.variable)) for k in trained):
-            self._check_zeros(trained)
-
-    def _check_zeros(self, kernels: list[Kernel]) -> None:
-        """Raises RuntimeError if pruned weights are not zero; looks at few of the calls.
-
-        In a training loop of one's own it is here where steps of another optimizer can be seen. At
-        the 2nd, 4th, 8th, .. call, since the weights have to be read for it.
-        """
-        set_untracked(self, _calls=self._calls + 1)
-        if self._calls < 2 or self._calls & (self._calls - 1):
-            return
-        found = disagreement(kernels)
-        if found is not None:
-            raise RuntimeError(
-                f"{self.name}: {found}. Another optimizer than the one that prunes has stepped "
-                "them, or weights were set: expected steps of the tfshed.PruningOptimizer. Make a "
-                "new one, tfshed.PruningOptimizer(optimizer, model), to go on from these weights."
-            )
-
-    def _awaited(self) -> bool:
-        """Whether an optimizer that is built in its first step is to prune this layer."""
-        model = expected_in(self)
-        return model is not None and any(
-            getattr(each, "waits_for_kernels", False) for each in optimizers_in(model)
-        )
+            set_untracked(self, _training_calls=self._training_calls + 1)
+            check_zeros(self, trained, self._training_calls)
 
     @property
     def pruning_vars(self) -> list[tuple[Any, Any, Any]]:
@@ -194,10 +165,10 @@ class PruneLowMagnitude(keras.layers.Wrapper):
             owner = owner_of(kernel.variable)
             if owner is None:
                 mask = ops.not_equal(kernel.variable.value, 0)
-                theta = np.float32(self.config.threshold)
+                threshold = np.float32(self.config.threshold)
             else:
-                mask, theta = owner.mask(kernel.variable, kernel.axes), owner.threshold
-            rows.append((kernel.variable, mask, ops.convert_to_tensor(theta)))
+                mask, threshold = owner.mask(kernel.variable, kernel.axes), owner.threshold
+            rows.append((kernel.variable, mask, ops.convert_to_tensor(threshold)))
         return rows
 
     @property
@@ -280,15 +251,3 @@ def _checked(kernels: Any) -> Any:
 
 def _call(wrapper: PruneLowMagnitude, *args: Any, **kwargs: Any) -> Any:
     return wrapper.layer(*args, **kwargs)
-
-
-def _is_trained(outer: Any, training: Any) -> bool:
-    """Whether a call is one of training, from its argument and the call context around it."""
-    # Functional models pass the argument on to all their layers, whether these take it or not.
-    if training is not None or outer is None:
-        return training is True
-    if outer.get_value("training") is not True:
-        return False
-    # Keras' preprocessing layers have training=True as default, and leave it in the context for
-    # the layers after them although nobody trains.
-    return not any(trains_by_default(layer) for layer in layers_in(outer.entry_layer))
