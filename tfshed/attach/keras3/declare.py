@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import keras
@@ -18,6 +17,7 @@ from tfshed.attach.decisions import (
 )
 from tfshed.attach.declaration import Declaration
 from tfshed.attach.declared import put_report
+from tfshed.attach.declaring import checked, layers_to_prune, log_left_alone, wrapped
 from tfshed.attach.keras3.cloning import can_clone, clone
 from tfshed.attach.keras3.declarations import check_layer, declaring
 from tfshed.attach.keras3.guard import declare_whole, guard
@@ -26,27 +26,17 @@ from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.attach.kernels import candidates
 from tfshed.attach.policies import PruningPolicy
 from tfshed.attach.rules import Selection
-from tfshed.attach.saved_kernels import saved_kernels
 from tfshed.core.config import PruningConfig
-
-logger = logging.getLogger("tfshed")
 
 
 def declare(to_prune: Any, config: PruningConfig, selection: Selection, **kwargs: Any) -> Any:
     """What `tfshed.prune_low_magnitude` does with a Keras 3 model, layer or list of layers."""
-    single = isinstance(to_prune, keras.layers.Layer) and not isinstance(to_prune, keras.Model)
-    if kwargs and not single:
-        raise TypeError(f"prune_low_magnitude got unknown arguments {sorted(kwargs)}")
-    if isinstance(to_prune, (list, tuple)):
-        if not to_prune:
-            raise ValueError(f"to_prune: expected at least one layer, received {to_prune!r}")
-        for layer in to_prune:
-            check_layer(layer)
-        return _wrap_layers(list(to_prune), config, selection)
-    check_layer(to_prune)
-    if single:
-        return _wrap_layers([to_prune], config, selection, **kwargs)[0]
-    return _declare_model(to_prune, config, selection)
+    is_model = isinstance(to_prune, keras.Model)
+    layers = layers_to_prune(to_prune, check_layer, is_model, kwargs)
+    if layers is None:
+        return _declare_model(to_prune, config, selection)
+    result = _wrap_layers(layers, config, selection, **kwargs)
+    return result if isinstance(to_prune, (list, tuple)) else result[0]
 
 
 def _wrap_layers(
@@ -61,11 +51,8 @@ def _wrap_layers(
             decisions += decide(layer, config, selection, explicit=True)
         elif selection.rules:
             _refuse_rules(layer)
-    selection.check_used([d.candidate for d in decisions])
-    check_finite(decisions)
-    check_countable(decisions, config)
-    wanted = {id(d.kernel.variable) for d in decisions if d.pruned}
-    wrapped = [
+    wanted = checked(decisions, config, selection)
+    result = [
         _wrap(layer, config, wanted, **kwargs)
         if layer.built
         else _wrap_unbuilt(layer, config, selection.policy, None, **kwargs)
@@ -74,17 +61,16 @@ def _wrap_layers(
     # Layers without kernels, and those that a policy forbids, pass by without a word: many call
     # this function for each layer of a model.
     unfit = [d for d in decisions if d.candidate.named_as_kernel and not d.by_policy]
-    if unfit and all(layer is given for layer, given in zip(wrapped, layers)):
+    if unfit and all(layer is given for layer, given in zip(result, layers)):
         warn_nothing(", ".join(layer.name for layer in layers), unfit)
-    return wrapped
+    return result
 
 
 def _wrap(layer: Any, config: PruningConfig, wanted: set[int], **kwargs: Any) -> Any:
     """The layer wrapped, or itself where none of the wanted variables, by identity, is in it."""
     if isinstance(layer, PruneLowMagnitude):
         return layer
-    kernels = saved_kernels(layer, wanted)
-    return PruneLowMagnitude(layer, config, kernels, **kwargs) if kernels else layer
+    return wrapped(layer, config, wanted, PruneLowMagnitude, **kwargs)
 
 
 def _wrap_unbuilt(
@@ -135,17 +121,15 @@ def _declare_model(model: Any, config: PruningConfig, selection: Selection) -> A
         declare_whole(model, Declaration(config, selection))
         return model
 
-    def wrapped(layer: Any) -> Any:
+    def replace(layer: Any) -> Any:
         if layer.built:
             return _wrap(layer, config, wanted)
         return _wrap_unbuilt(layer, config, selection.policy, "default")
 
-    pruned = clone(model, wrapped)
+    pruned = clone(model, replace)
     put_report(pruned, decisions)
     guard(pruned)
-    for d in decisions:
-        if not d.pruned:
-            logger.info("left alone: %s (%s): %s", d.path, d.layer, d.reason)
+    log_left_alone(decisions)
     return pruned
 
 

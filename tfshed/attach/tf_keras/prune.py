@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 from tfshed.attach import notices
-from tfshed.attach.decisions import check_countable, check_finite, check_some, decide, warn_declared
-from tfshed.attach.kernels import Candidate, candidates
+from tfshed.attach.decisions import (
+    Decision,
+    check_countable,
+    check_finite,
+    check_some,
+    decide,
+    warn_declared,
+)
+from tfshed.attach.declaring import checked, layers_to_prune, log_left_alone, wrapped
+from tfshed.attach.kernels import candidates
 from tfshed.attach.rules import Selection
-from tfshed.attach.saved_kernels import saved_kernels
 from tfshed.attach.tf_keras.bind import bind
 from tfshed.attach.tf_keras.private import (
     copy_input_shape,
@@ -25,23 +31,15 @@ from tfshed.attach.tf_keras.wrapped import reasons_to_skip, wrappers_of
 from tfshed.attach.tf_keras.wrapper import PruneLowMagnitude
 from tfshed.core.config import PruningConfig
 
-logger = logging.getLogger("tfshed")
-
 
 def prune(to_prune: Any, config: PruningConfig, selection: Selection, **kwargs: Any) -> Any:
     """What `tfshed.prune_low_magnitude` does with a tf_keras model, layer or list of layers."""
-    if isinstance(to_prune, (list, tuple)):
-        if not to_prune:
-            raise ValueError(f"to_prune: expected at least one layer, received {to_prune!r}")
-        for layer in to_prune:
-            _check_layer(layer)
-        return _wrap_layers(list(to_prune), config, selection)
-    _check_layer(to_prune)
-    if not isinstance(to_prune, tf_keras.Model):
-        return _wrap_layers([to_prune], config, selection, **kwargs)[0]
-    if kwargs:
-        raise TypeError(f"prune_low_magnitude got unknown arguments {sorted(kwargs)}")
-    return _prune_model(to_prune, config, selection)
+    is_model = isinstance(to_prune, tf_keras.Model)
+    layers = layers_to_prune(to_prune, _check_layer, is_model, kwargs)
+    if layers is None:
+        return _prune_model(to_prune, config, selection)
+    result = _wrap_layers(layers, config, selection, **kwargs)
+    return result if isinstance(to_prune, (list, tuple)) else result[0]
 
 
 def _check_layer(layer: Any) -> None:
@@ -58,21 +56,16 @@ def _wrap_layers(
     if all(isinstance(layer, pruning_wrapper.PruneLowMagnitude) for layer in layers):
         warn_declared([layer.name for layer in layers], "Wrap its `layer`")
         return layers
-    seen: list[Candidate] = []
-    wanted: set[int] = set()
+    decisions: list[Decision] = []
     for layer in layers:
         if candidates(layer):
-            decisions = decide(layer, config, selection, explicit=True)
-            check_finite(decisions)
-            check_countable(decisions, config)
-            seen += [d.candidate for d in decisions]
-            wanted |= {id(d.kernel.variable) for d in decisions if d.pruned}
+            decisions += decide(layer, config, selection, explicit=True)
         elif selection.rules and not layer.built:
             raise ValueError(
                 f"select: expected a built layer, whose kernels have names, received {layer.name}. "
                 "Call layer.build(input_shape) before, or leave select out."
             )
-    selection.check_used(seen)
+    wanted = checked(decisions, config, selection)
     _check_some_fit(layers, config)
     policy = selection.policy
     result = []
@@ -110,8 +103,7 @@ def _wrap(layer: Any, config: PruningConfig, wanted: set[int], **kwargs: Any) ->
     """The layer wrapped, or itself where none of the wanted variables, by identity, is in it."""
     if isinstance(layer, pruning_wrapper.PruneLowMagnitude):
         return layer
-    kernels = saved_kernels(layer, wanted)
-    return PruneLowMagnitude(layer, config, kernels, **kwargs) if kernels else layer
+    return wrapped(layer, config, wanted, PruneLowMagnitude, **kwargs)
 
 
 def _prune_model(model: Any, config: PruningConfig, selection: Selection) -> Any:
@@ -136,9 +128,7 @@ def _prune_model(model: Any, config: PruningConfig, selection: Selection) -> Any
     if selection.policy is not None:
         selection.policy.ensure_model_supports_pruning(model)
     pruned = clone(model, lambda layer: _wrap(layer, config, wanted))
-    for d in decisions:
-        if not d.pruned:
-            logger.info("left alone: %s (%s): %s", d.path, d.layer, d.reason)
+    log_left_alone(decisions)
     _bind_when_trained(pruned)
     return pruned
 
