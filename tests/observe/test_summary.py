@@ -75,7 +75,7 @@ def test_a_wrapped_model_says_what_its_declaration_came_to() -> None:
     assert declared["target_now"] is declared["threshold_now"] is None
     assert text == [str(found)]
     for line in (
-        "  scope: global (one ranking over all kernels)",
+        "  scope: global (all kernels are ranked together)",
         "  threshold: 0.0001, grows with what is pruned",
         f"  schedule: {schedule!r}",
     ):
@@ -85,7 +85,7 @@ def test_a_wrapped_model_says_what_its_declaration_came_to() -> None:
 def test_scopes_of_tfmots_schedules_are_told() -> None:
     model = tfshed.prune_low_magnitude(net(), tfshed.ConstantSparsity(0.5, 0))
     text = str(tfshed.summary(model, print_fn=silent))
-    assert "  scope: layer (each kernel to the sparsity by itself)" in text.splitlines()
+    assert "  scope: layer (each kernel is pruned to the same sparsity)" in text.splitlines()
     assert "  threshold: 0, nothing is shed" in text.splitlines()
 
 

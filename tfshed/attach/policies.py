@@ -1,16 +1,18 @@
-"""How a layer or a policy says itself what may be pruned: the interfaces that tfmot has for it."""
+"""Two interfaces of tfmot: layers that name their prunable weights, and policies about layers."""
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import Any
+
+import keras
 
 
 class PrunableLayer(abc.ABC):
-    """Mix-in for a custom layer that says itself which of its weights are pruned (as in tfmot).
+    """Mix-in for a custom layer that names those of its weights that are to be pruned, as in tfmot.
 
-    Any layer with such a method will do; the class is for `isinstance` and for readers.
+    Any layer with a method `get_prunable_weights` is treated so. The class only makes this visible
+    to readers and to `isinstance`.
 
     >>> import keras, tfshed
     >>> class Scaled(keras.layers.Layer, tfshed.PrunableLayer):
@@ -29,12 +31,14 @@ class PrunableLayer(abc.ABC):
     """
 
     @abc.abstractmethod
-    def get_prunable_weights(self) -> Sequence[Any]:
-        """The variables to prune, once the layer is built."""
+    def get_prunable_weights(self) -> Sequence[keras.Variable]:
+        """Returns the variables to prune, once the layer is built."""
 
 
 class PruningPolicy(abc.ABC):
-    """Says layer by layer what may be pruned (as in tfmot).
+    """Decides for each layer whether it may be pruned, as in tfmot.
+
+    Pass an object of a subclass to `tfshed.prune_low_magnitude(..., pruning_policy=policy)`.
 
     >>> import keras, tfshed
     >>> class OnlyWideLayers(tfshed.PruningPolicy):
@@ -48,8 +52,8 @@ class PruningPolicy(abc.ABC):
     """
 
     @abc.abstractmethod
-    def allow_pruning(self, layer: Any) -> bool:
-        """Whether this layer may be pruned."""
+    def allow_pruning(self, layer: keras.Layer) -> bool:
+        """Returns whether a layer may be pruned."""
 
-    def ensure_model_supports_pruning(self, model: Any) -> None:  # noqa: B027
-        """Raises ValueError if the model as a whole does not suit the policy's purpose."""
+    def ensure_model_supports_pruning(self, model: keras.Model) -> None:  # noqa: B027
+        """Raises ValueError if the model as a whole does not suit the purpose of the policy."""

@@ -1,4 +1,4 @@
-"""Rules by which a user selects kernels: the first rule that matches a kernel decides about it."""
+"""`Selection`: the rules by which a user selects kernels."""
 
 from __future__ import annotations
 
@@ -10,30 +10,37 @@ from typing import Any
 
 from tfshed.attach.kernels import Candidate
 from tfshed.attach.policies import PruningPolicy
+from tfshed.attach.types import Select
 
 logger = logging.getLogger("tfshed")
 
-# A regex or a callable, and what becomes of the kernels that it matches: True, they are pruned;
-# False, they are left alone; None, the callable's own answer counts.
+# A pattern (a regex or a callable) and what happens to the kernels that it matches: True means that
+# they are pruned, False that they are not, and None that the callable's own answer decides.
 Rule = tuple[Any, bool | None]
 _EXPECTED = "select: expected None, a regex, a callable or a list of (regex or callable, bool)"
 
 
 class Selection:
-    """Rules over the paths and layers of kernels; the first rule that matches a kernel decides.
+    """Decides by rules which kernels of a model are pruned.
+
+    By default the kernels of all layers are pruned, but not those of depthwise convolutions and
+    embeddings, nor biases and normalisation.
 
     Args:
-        select: None (every kernel that is not off by default); a regex, searched in kernel paths
-            such as "stage1_conv2/kernel": what matches is pruned and nothing else; a callable
-            (layer, variable) -> True, False or None for no opinion; or a list of (regex or
-            callable, bool), the first that matches (a callable: says True) decides and what no rule
-            matches falls under the default. Rules select other matrices than kernels too, such as
-            "reverse_embeddings"; a bias of two axes or a scale of normalisation only if the regex
-            holds its name, such as "query/bias".
-        policy: a `PruningPolicy`, asked before the rules.
+        select: None (default) leaves it at the default. A regex is searched in the paths of
+            kernels, such as "stage1_conv2/kernel"; the kernels that it matches are pruned, and no
+            others. A function is called with a layer and a variable and returns True (prune it),
+            False (leave it) or None (the default decides). A list holds pairs of a regex or
+            function and a bool; the first pair whose regex matches, or whose function returns
+            True, decides by its bool, and the default decides about the rest. Rules also select
+            matrices that are not kernels, such as "reverse_embeddings". A bias of two axes or a
+            scale of normalisation is selected only by a regex that holds its name, such as
+            "query/bias".
+        policy: A `tfshed.PruningPolicy`, whose refusal goes before the rules. None (default)
+            refuses nothing.
 
     Raises:
-        ValueError: naming what was expected and what came.
+        ValueError: `select` is nothing of this, a regex is malformed, or `policy` is no policy.
 
     >>> import keras, tfshed
     >>> layers = [keras.layers.Dense(4, name=name) for name in ("stem", "middle", "head")]
@@ -44,7 +51,7 @@ class Selection:
     ['stem', 'prune_low_magnitude_middle', 'head']
     """
 
-    def __init__(self, select: Any = None, policy: PruningPolicy | None = None):
+    def __init__(self, select: Select = None, policy: PruningPolicy | None = None):
         if policy is not None and not hasattr(policy, "allow_pruning"):
             raise ValueError(
                 "pruning_policy: expected a PruningPolicy, an object with "

@@ -1,9 +1,8 @@
-"""`strip_pruning`: the plain model again."""
+"""`strip_pruning`: turns a wrapped model into the plain model again."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import keras
 
@@ -17,26 +16,31 @@ from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.attach.keras3.wrapping import unwrap_optimizers
 from tfshed.attach.kernels import candidates
 from tfshed.attach.ownership import release
+from tfshed.attach.types import AnyModel
 from tfshed.attach.which_keras import is_tf_keras
 
 
-def strip_pruning(model: Any) -> Any:
-    """The plain model again: no wrappers, the original names, the same weights to the bit.
+def strip_pruning(model: AnyModel) -> AnyModel:
+    """Turns a wrapped model into the plain model again: original names, weights equal to the bit.
 
     Pruned weights are exact zeros already. If they are not, because weights were set or restored
-    after the last step, a warning says so: nothing is changed, since that would change what the
+    after the last step, a warning says so; no weight is changed, since that would change what the
     model computes.
 
     Args:
-        model: from `prune_low_magnitude`, trained or not.
+        model: A model from `tfshed.prune_low_magnitude`, of Keras 3 or tf_keras, trained or not.
 
     Returns:
-        A Sequential or functional model of the layers that were wrapped (weights are shared, not
-        copied), not compiled. A subclassed model comes back itself, its optimizer unwrapped. Zeros
-        are exact zeros: keep them in later training with `tfshed.KeepZeros`.
+        A Sequential or functional model of the layers that were wrapped. It shares its variables
+        with `model` and is not compiled. A subclassed model comes back itself, with its own
+        optimizer in place of the one that pruned. `tfshed.KeepZeros` keeps the zeros in later
+        training.
 
     Raises:
-        TypeError: not a Keras model.
+        TypeError: `model` is no Keras model.
+
+    Warns:
+        UserWarning: weights are not zero although their masks removed them.
 
     >>> import keras, tfshed
     >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="head")])
@@ -72,7 +76,9 @@ def strip_pruning(model: Any) -> Any:
 
 
 class prune_scope:
-    """Does nothing: pruned models load without a scope. Kept so that tfmot's code runs.
+    """Does nothing; it is here so that code written for tfmot runs.
+
+    Files of pruned models are read without a scope, as soon as tfshed has been imported.
 
     >>> import tfshed
     >>> with tfshed.prune_scope():

@@ -46,14 +46,15 @@ class ScheduleLike(Protocol):
 # A model gives a model, a layer gives a layer and a list gives a list.
 Prunable = TypeVar("Prunable", keras.Model, keras.Layer, list[keras.Layer], Keras2Layer)
 AnyModel = TypeVar("AnyModel", keras.Model, Keras2Layer)
+GivenLayer = TypeVar("GivenLayer", bound=keras.Layer)
 
 # An array or tensor of NumPy, TensorFlow, JAX or PyTorch, which share no class.
 Array: TypeAlias = Any
 # What training writes about a batch or an epoch, which a callback may add to.
 Logs: TypeAlias = "dict[str, Any] | None"
 # A regex for kernel paths, or a function of the layer and its variable.
-Rule: TypeAlias = "str | Callable[[Any, Any], bool | None]"
-Select: TypeAlias = "Rule | Sequence[tuple[Rule, bool]] | None"
+Pattern: TypeAlias = "str | Callable[[Any, Any], bool | None]"
+Select: TypeAlias = "Pattern | Sequence[tuple[Pattern, bool]] | None"
 # A registered name, a name with arguments, or an object.
 CriterionChoice: TypeAlias = "str | dict[str, Any] | Criterion"
 ScheduleChoice: TypeAlias = "ScheduleLike | dict[str, Any] | str"
@@ -61,13 +62,13 @@ ScheduleChoice: TypeAlias = "ScheduleLike | dict[str, Any] | str"
 __all__ = [
     "AnyModel",
     "Array",
-    "Criterion",
     "CriterionChoice",
+    "GivenLayer",
     "Keras2Layer",
     "Keras2Optimizer",
     "Logs",
     "Prunable",
-    "Rule",
+    "Pattern",
     "ScheduleChoice",
     "ScheduleLike",
     "Select",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops
@@ -12,6 +12,7 @@ from keras import ops
 from tfshed.attach.keras3.optimizer import pruning_optimizer
 from tfshed.attach.keras3.private import model_of, steps_begun
 from tfshed.attach.ownership import chain
+from tfshed.attach.types import Logs, ScheduleLike
 from tfshed.core.backend import to_numpy
 from tfshed.observe.clock import Clock
 from tfshed.observe.evaluate import evaluate_aside
@@ -19,27 +20,33 @@ from tfshed.observe.journal import Journal, flat
 from tfshed.observe.probe import ControlProbe, PruningProbe, Reading
 from tfshed.observe.rows import IN_BAR, LOGS, logs_of, row_of, row_of_target
 
+# What `fit` takes as validation data: arrays (x, y), also with sample weights, or a dataset.
+ValidationData: TypeAlias = Any
+
 
 class KeepRatio(keras.callbacks.Callback):
     """Records the target keep-ratio, the actual one and what was shed, at every update and epoch.
 
-    It makes a row after each step with a pruning update and at the end of each epoch, with:
+    keep-ratio = kept weights / all weights = 1 - sparsity. A row is made after each step with a
+    pruning update and at the end of each epoch. Its columns are:
 
-    * `step`: optimizer steps begun (accumulated batches are one step); `epoch`: from 0, as in
-      Keras; `event`: "update", "epoch" or "look" (see below).
-    * `target`: the keep-ratio r that the schedule gives, 1 before the first update. `actual`: the
-      keep-ratio rho, which is the fraction of weights (or of the granularity's blocks) that the
-      masks keep now. `gap`: r - rho, the fraction that was shed ahead of the schedule.
+    * `step`: the optimizer steps begun, where several accumulated batches make one step.
+    * `epoch`: the number of the epoch, from 0, as in Keras.
+    * `event`: "update", "epoch" or "look" (see below).
+    * `target`: the keep-ratio r that the schedule asks for; 1 before the first update.
+    * `actual`: the keep-ratio rho of the masks now, in weights or in the granularity's blocks.
+    * `gap`: r - rho, the fraction that the net has shed beyond what the schedule asked for.
     * `after_update`: the actual keep-ratio right after the last update, before anything was shed
       again.
-    * `threshold`: the threshold for shedding, the largest over scopes. `scheduled`, `shed`: how
-      many weights (blocks) the schedule pruned and how many fell below the threshold, since the
-      start.
-    * `learning_rate`, and the metrics known: at updates the running ones of the epoch.
+    * `threshold`: the magnitude below which weights are shed; the largest one of all scopes.
+    * `scheduled`: how many weights (blocks) the schedule has pruned since the start.
+    * `shed`: how many weights (blocks) were shed since the start.
+    * `learning_rate`: that of the optimizer at this step.
+    * the metrics of training, which at an update are the running ones of the epoch.
 
     With several pruning groups, ratios are means weighted by the groups' weights, counts are sums,
-    and columns `target_0`, `actual_0`, ... have each group alone. For N:M and balanced pruning the
-    target is what their groups can come to.
+    and columns `target_0`, `actual_0`, ... have each group alone. N:M and balanced pruning can
+    reach only some keep-ratios; their target is the one that they come to.
 
     The end of an epoch has `keep_target`, `keep_actual`, `keep_gap`, `threshold`,
     `pruned_by_schedule` and `shed` in its logs. Keras hands the same logs from callback to
@@ -56,28 +63,35 @@ class KeepRatio(keras.callbacks.Callback):
     counts again once it has grown above it. It makes a row at the end of each epoch, and in steps
     in which `schedule` has an update (with the event "look").
 
-    A run that goes on from a checkpoint goes on with the files: rows after the step it resumes at
-    are dropped first. A run from step 0 begins them anew, as `CSVLogger` does.
+    A run that is resumed from a checkpoint continues the files: rows after the step at which it
+    resumes are dropped first. A run from step 0 begins new files, as `CSVLogger` does.
 
     Args:
-        directory: local folder for `keep_ratio.csv`, `keep_ratio_layers.csv` (keep-ratio of each
+        directory: A local folder for `keep_ratio.csv`, `keep_ratio_layers.csv` (keep-ratio of each
             kernel), `keep_ratio.png` (written anew at each epoch) and TensorBoard's event files in
-            `tensorboard/`. Default None: nothing is written.
-        validation_data: evaluated for every row, as `validation_data` of `fit` is for every epoch;
-            the metrics of training are left alone. Default None: only rows of epochs have
-            validation metrics, those of `fit`.
-        validation_batch_size, validation_steps: as in `fit`.
-        plot, tensorboard: whether these are written; default True.
-        schedule: for control runs, a pruning schedule at whose updates to look. Default None.
-        control_threshold: float >= 0, for control runs: the least magnitude that counts as kept.
-            Default 1e-4, the first threshold of pruning by magnitude. 0 counts all that is not
-            zero.
+            `tensorboard/`. None (default) writes nothing.
+        validation_data: Data on which the model is evaluated for every row, as `fit` does it with
+            its own for every epoch; the metrics of training are not touched. None (default): only
+            the rows of epochs have validation metrics, those of `fit`.
+        validation_batch_size: The batch size for `validation_data`. None (default) means Keras'
+            default, 32.
+        validation_steps: The number of batches of `validation_data` that are evaluated. None
+            (default) means all of them.
+        plot: Whether the picture is drawn; default True.
+        tensorboard: Whether TensorBoard's event files are written; default True.
+        schedule: For control runs, a pruning schedule; a row is made at each of its updates. None
+            (default) leaves the rows of epochs.
+        control_threshold: For control runs, the least magnitude that counts as kept, at least 0.
+            The default 1e-4 is the first threshold of pruning by magnitude. 0 counts all weights
+            that are not zero.
 
     Attributes:
-        history: list of dict, all rows; "kernels" in them has the keep-ratio of each kernel.
+        history: All rows, as a list of dicts. "kernels" in a row holds the keep-ratio of each
+            kernel by its path.
 
     Raises:
-        ValueError: naming the argument, or in `fit` for a model without trainable kernels.
+        ValueError: an argument is not what was expected; or, in `fit`, the model has no trainable
+            kernels.
 
     >>> import keras, numpy as np, tfshed
     >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
@@ -98,12 +112,12 @@ class KeepRatio(keras.callbacks.Callback):
         self,
         directory: str | os.PathLike[str] | None = None,
         *,
-        validation_data: Any = None,
+        validation_data: ValidationData = None,
         validation_batch_size: int | None = None,
         validation_steps: int | None = None,
         plot: bool = True,
         tensorboard: bool = True,
-        schedule: Any = None,
+        schedule: ScheduleLike | None = None,
         control_threshold: float = 1e-4,
     ):
         super().__init__()
@@ -131,11 +145,11 @@ class KeepRatio(keras.callbacks.Callback):
     def history(self) -> list[dict[str, Any]]:
         return self._journal.rows
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         self._probe = None
         self._resumed = False
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._epoch = epoch
         if self._attach():
             # Only now: callbacks restore checkpoints, and with them the step, when training begins.
@@ -144,17 +158,17 @@ class KeepRatio(keras.callbacks.Callback):
             self._resume(self._clock.step)
             self._shown = logs_of(self._probe.read())
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         # Looks at what the batches before this one did: so many have been run in this epoch.
         if batch and self._attach() and self._clock.expects(batch):
             self._look(batch)
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         if logs is not None:
             shown = self._shown
             logs.update({name: shown[name] for name in IN_BAR if name in shown})
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         logs = {} if logs is None else logs
         if not self._attach():
             raise RuntimeError(
@@ -166,7 +180,7 @@ class KeepRatio(keras.callbacks.Callback):
         if self._plot:
             self._journal.plot()
 
-    def on_train_end(self, logs: Any = None) -> None:
+    def on_train_end(self, logs: Logs = None) -> None:
         self._journal.close()
 
     def _attach(self) -> bool:

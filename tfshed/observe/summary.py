@@ -1,4 +1,4 @@
-"""`summary`: how sparse each kernel of a model is, and what it was declared to become."""
+"""`summary`: how sparse each kernel of a model is, and which settings prune it."""
 
 from __future__ import annotations
 
@@ -23,19 +23,22 @@ from tfshed.observe.summary_table import KernelSparsity, Summary
 from tfshed.observe.unique_names import unique_names
 
 
-def summary(model: Any, print_fn: Callable[[str], None] | None = None) -> Summary:
+def summary(model: keras.Layer, print_fn: Callable[[str], None] | None = None) -> Summary:
     """Prints the sparsity of every kernel of a model, and how it is pruned or why it is not.
 
+    The sparsity of a kernel is its fraction of zeros; the column "kept" is the fraction of weights
+    (or blocks) that its mask keeps.
+
     Args:
-        model: a built Keras model or layer, from `tfshed.prune_low_magnitude` or not, trained or
-            not.
-        print_fn: called once with the whole text; default `print`.
+        model: A built model or layer of Keras 3, pruned or not, trained or not.
+        print_fn: A function that is called once with the whole text. None (default) means `print`.
 
     Returns:
-        A `Summary` with `.rows`, `.declarations`, `.total_sparsity`, `.to_dict()`.
+        A `Summary` with `.rows`, `.declarations`, `.total_sparsity` and `.to_dict()`.
 
     Raises:
-        TypeError: no model or layer. ValueError: it is not built.
+        TypeError: `model` is no Keras model or layer.
+        ValueError: `model` is not built.
 
     >>> import keras, tfshed
     >>> dense = keras.layers.Dense(4, kernel_initializer="ones", name="head")

@@ -9,22 +9,27 @@ from typing import Any
 from tfshed.observe.text_table import text_table
 
 SCOPES = {
-    "global": "one ranking over all kernels",
-    "layer": "each kernel to the sparsity by itself",
+    "global": "all kernels are ranked together",
+    "layer": "each kernel is pruned to the same sparsity",
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class KernelSparsity:
-    """One kernel.
+    """One row of a summary: a kernel and its zeros.
 
     Attributes:
-        path, layer, shape: the variable's path, its layer's class, its shape.
-        weights, nonzero: int, how many there are and how many are not zero.
-        sparsity: float, the fraction of zeros.
-        keep_ratio: float, the fraction the mask keeps of weights or blocks; None: not pruned.
-        pruning: int, which declaration prunes it (in `Summary.declarations`); None: none does.
-        reason: why it is left alone; "" if pruned.
+        path: The path of the variable, such as "net/head/kernel".
+        layer: The class of the layer that made it.
+        shape: The shape of the kernel.
+        weights: The number of its weights.
+        nonzero: The number of those that are not zero.
+        sparsity: The fraction of zeros.
+        keep_ratio: The fraction of weights (or blocks) that the mask keeps; None if the kernel is
+            not pruned.
+        pruning: The number of the declaration that prunes it, in `Summary.declarations`; None if
+            none does.
+        reason: Why the kernel is not pruned; empty if it is.
     """
 
     path: str
@@ -40,17 +45,20 @@ class KernelSparsity:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Summary:
-    """What `summary` found; `str()` is the table.
+    """What `summary` found; `str(summary)` is the table.
 
     Attributes:
-        name: the model's.
-        rows: list of `KernelSparsity`, in the order of the layers.
-        declarations: list of dict, what each `prune_low_magnitude` came to: scope, criterion,
-            granularity, schedule, threshold, ..., kernels and weights it prunes.
-        disagreement: how many weights under the masks are not zero, in words; "" if none.
-        weights, nonzero: int, over all kernels.
-        total_sparsity: float, the fraction of zeros in all kernels, pruned or not.
-        pruned_sparsity: float, the same in the kernels that are pruned; None: none is.
+        name: The name of the model.
+        rows: One `KernelSparsity` for each kernel, in the order of the layers.
+        declarations: One dict for each different declaration, with the settings in effect (scope,
+            criterion, granularity, schedule, threshold, ...) and the numbers of kernels and of
+            weights that they prune.
+        disagreement: A sentence about weights that are not zero although their masks removed them;
+            empty if there are none.
+        weights: The number of weights of all kernels.
+        nonzero: The number of those that are not zero.
+        total_sparsity: The fraction of zeros in all kernels, pruned or not.
+        pruned_sparsity: The fraction of zeros in the pruned kernels; None if no kernel is pruned.
     """
 
     name: str
@@ -75,7 +83,7 @@ class Summary:
         return _sparsity([row for row in self.rows if row.pruning is not None])
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON values."""
+        """Returns the whole summary as JSON values."""
         rows = [{**dataclasses.asdict(row), "shape": list(row.shape)} for row in self.rows]
         return {
             "name": self.name,

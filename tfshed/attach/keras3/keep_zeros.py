@@ -1,4 +1,4 @@
-"""`KeepZeros`: holds the zeros of a sparse model while it is trained on."""
+"""`KeepZeros`: keeps the zeros of a sparse model while it is trained further."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from tfshed.attach.keras3.wrapping import (
 from tfshed.attach.kernels import Kernel
 from tfshed.attach.ownership import owner_of
 from tfshed.attach.rules import Selection
+from tfshed.attach.types import Logs, Select
 from tfshed.attach.weak_table import WeakTable
 from tfshed.core.backend import to_numpy
 from tfshed.core.config import PruningConfig
@@ -40,15 +41,17 @@ def holding_config() -> PruningConfig:
 
 
 class KeepZeros(keras.callbacks.Callback):
-    """Holds the zeros of any sparse model while it is trained on, whatever made them.
+    """Keeps the zeros of any sparse model while it is trained further, whatever made them.
 
-    What is zero in a kernel at the start of `fit` is zero after every step. The optimizer is as it
-    was when `fit` ends; after a `fit` that was broken off, it is so as soon as this callback is no
-    longer held by anyone, or another fit begins with a callback of tfshed. Frozen kernels are not
-    trained: their zeros stay by themselves.
+    A weight of a kernel that is zero at the start of `fit` is zero after every step. For this the
+    callback puts a `tfshed.PruningOptimizer` around the model's optimizer and takes it out again
+    when `fit` ends. If `fit` ends with an error, the optimizer is taken out when this callback is
+    deleted, or when another `fit` begins with a callback of tfshed. The zeros of frozen kernels
+    stay in any case.
 
     Args:
-        select: which kernels, as in `tfshed.prune_low_magnitude`; default all that have zeros.
+        select: Which kernels keep their zeros; see `tfshed.Selection`. None (default) means all
+            kernels that have zeros.
 
     Raises:
         ValueError: at the start of `fit`, if the model is not compiled or no kernel has zeros.
@@ -62,12 +65,12 @@ class KeepZeros(keras.callbacks.Callback):
     16
     """
 
-    def __init__(self, select: Any = None) -> None:
+    def __init__(self, select: Select = None) -> None:
         super().__init__()
         self._selection = Selection(select)
         self._finalizer: Any = None
 
-    def set_model(self, model: Any) -> None:
+    def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
         check_optimizer(model)
         clear_leftovers(model)
@@ -88,10 +91,10 @@ class KeepZeros(keras.callbacks.Callback):
             self._finalizer = weakref.finalize(self, _finish, weakref.ref(model), number)
             self._finalizer.atexit = False
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         _waiting.pop(self.model)
 
-    def on_train_end(self, logs: Any = None) -> None:
+    def on_train_end(self, logs: Logs = None) -> None:
         if self._finalizer is not None:
             self._finalizer.detach()
         stop_holding(self.model)

@@ -1,7 +1,8 @@
-"""A Keras optimizer that prunes: it wraps the user's own, as `LossScaleOptimizer` does.
+"""`PruningOptimizer`: a Keras optimizer around the user's own, which prunes in each of its steps.
 
-Why here and not in layers or callbacks: one place sees all kernels after every step, inside the
-compiled step, on every backend and every replica; and what it keeps is saved with the optimizer.
+Pruning is done here and not in layers or callbacks, because an optimizer sees all kernels after
+every step, inside the compiled step, on every backend and every replica, and because its variables
+are saved with the model.
 """
 
 from __future__ import annotations
@@ -37,36 +38,50 @@ from tfshed.attach.ownership import (
     transfer,
 )
 from tfshed.attach.starting import check_start
+from tfshed.attach.types import Array
 from tfshed.core.backend import init_scope
 
 
 @keras.saving.register_keras_serializable(package="tfshed")
 class PruningOptimizer(OptimizerAround):
-    """Prunes, lets the inner optimizer step, sheds, and leaves exact zeros, in every `apply`.
+    """Prunes the kernels of a model in each step of the optimizer inside of it.
 
-    `tfshed.UpdatePruningStep` puts it around the compiled optimizer; a custom training loop makes
-    it itself. Inside a `LossScaleOptimizer` it belongs around the innermost one, so that a skipped
-    step is no pruning step. It counts optimizer steps, not micro-steps of gradient accumulation.
+    One step does three things:
+
+    1. If the schedule has an update at this step, the surplus of weights is pruned.
+    2. The inner optimizer steps.
+    3. Weights whose magnitude fell below the threshold are shed, and every weight that its mask
+       removes is set to exactly zero.
+
+    `tfshed.UpdatePruningStep` puts this optimizer around the compiled one; in a custom training
+    loop you make it yourself. With loss scaling it belongs inside of the `LossScaleOptimizer`, so
+    that a skipped step is no pruning step. It counts whole optimizer steps: several batches whose
+    gradients are accumulated make one.
 
     Args:
-        inner_optimizer: a Keras optimizer, or its name.
-        prune: a model (layer, list of layers) from `tfshed.prune_low_magnitude`; its kernels are
-            looked up when the optimizer is built. Or a list of `PruningGroup`.
-        start: "auto" (default), "continue" or "again": whether to go on with the masks of a run
-            before on these kernels, see `tfshed.UpdatePruningStep`.
-        only_stepped: whether to prune only those declared kernels that this optimizer is built
-            with, and to become their owner in its first step. For a model that is trained by
-            several optimizers; default False.
-        mask_gradients: whether the inner optimizer sees zero gradients for pruned weights. "auto"
-            (default): only where it mixes elements (clipnorm, global_clipnorm, Adafactor, Lamb,
-            Muon), since otherwise it changes nothing.
+        inner_optimizer: A Keras optimizer, or its name.
+        prune: A model, layer or list of layers from `tfshed.prune_low_magnitude`, whose kernels are
+            looked up when the optimizer is built; or a list of `PruningGroup`. None (default) is
+            for optimizers that are read from a file.
+        mask_gradients: Whether the inner optimizer gets gradients of zero for pruned weights.
+            "auto" (default) means True where its update of one weight depends on others (clipnorm,
+            global_clipnorm, Adafactor, Lamb, Muon) and False elsewhere, where the gradients of
+            pruned weights change nothing.
+        name: The name of the optimizer. None (default) means that of the class.
+        start: Whether the masks of an earlier run on these kernels are continued: "auto" (default),
+            "continue" or "again", see `tfshed.UpdatePruningStep`.
+        only_stepped: Whether to prune only those declared kernels that this optimizer is built
+            with, and to become their owner in its first step, as a model with several optimizers
+            needs it. False (default) expects to be built with all of them.
 
     Attributes:
-        groups: list of `PruningGroup`, once built: masks, thresholds and counts.
+        groups: One `PruningGroup` for each different declaration, with masks, thresholds and
+            counts; empty before the optimizer is built.
 
     Raises:
-        ValueError: a `LossScaleOptimizer` inside, nothing to prune, or a kernel that is not
-            trainable here. TypeError: no optimizer, or `prune` nothing that was wrapped.
+        ValueError: `inner_optimizer` scales the loss, there is nothing to prune, or a kernel is not
+            among the variables that the optimizer is built with.
+        TypeError: `inner_optimizer` is no optimizer, or `prune` nothing that was wrapped.
 
     >>> import keras, tfshed
     >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="head")], name="net")
@@ -79,8 +94,8 @@ class PruningOptimizer(OptimizerAround):
 
     def __init__(
         self,
-        inner_optimizer: Any,
-        prune: Any = None,
+        inner_optimizer: keras.optimizers.Optimizer | str,
+        prune: keras.Layer | Sequence[keras.Layer | PruningGroup] | None = None,
         mask_gradients: bool | str = "auto",
         name: str | None = None,
         start: str = "auto",
@@ -105,9 +120,9 @@ class PruningOptimizer(OptimizerAround):
                 "inner_optimizer: expected one that does not prune, received a PruningOptimizer"
             )
         self.mask_gradients = mask_gradients
-        # Looked up at build: the model may have no variables yet.
-        # In a function, where Keras does not find it: loading weights walks all that an optimizer
-        # holds, and from the model it would come back here without end.
+        # The kernels are looked up when this is built, since the model may have no variables yet.
+        # `prune` is kept in a function, where Keras does not find it: to load weights, Keras walks
+        # through all that an optimizer holds, and from the model it would come back here forever.
         private.set_untracked(
             self,
             _prune=lambda: prune,
@@ -124,7 +139,7 @@ class PruningOptimizer(OptimizerAround):
             warn_once=WarnOnce(),
         )
 
-    def build(self, variables: Sequence[Any]) -> None:
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         variables = list(variables)
         # Keras' HDF5 loader builds optimizers with no variables at all: wait for the real ones.
         if self.built or (not variables and self._prune() is None):
@@ -155,13 +170,13 @@ class PruningOptimizer(OptimizerAround):
             self._places[self._key_of(kernel.variable)] = (group, i)
 
     def add_group(self, group: PruningGroup) -> None:
-        """Prunes by one group more from now on, on kernels that are in no group yet."""
+        """Prunes one more group from now on; its kernels must be in no other group."""
         number_positions([*self.groups, group])
         self._add_group(group)
         self.claim()
 
     def remove_group(self, group: PruningGroup) -> None:
-        """Lets a group go that `add_group` added."""
+        """Stops pruning a group that `add_group` added, and gives its kernels up."""
         self.groups.remove(group)
         for kernel in group.kernels:
             del self._places[self._key_of(kernel.variable)]
@@ -171,7 +186,7 @@ class PruningOptimizer(OptimizerAround):
 
     @property
     def waits_for_kernels(self) -> bool:
-        """Whether the kernels that this optimizer prunes are not known yet."""
+        """Whether this optimizer does not know yet which kernels it prunes."""
         return not self.built or not self._claimed
 
     @property
@@ -180,8 +195,8 @@ class PruningOptimizer(OptimizerAround):
         owners = (owner_of(k.variable) for group in self.groups for k in group.kernels)
         return self.waits_for_kernels or any(o is not None and o.optimizer is self for o in owners)
 
-    def put_into(self, model: Any) -> None:
-        """Notes that this is the optimizer, or inside an optimizer, of a model."""
+    def put_into(self, model: keras.Model) -> None:
+        """Notes that a model steps with this optimizer, or with one around it."""
         if self._model is None or self._model() is not model:
             private.set_untracked(self, _model=weakref.ref(model))
             transfer(self, model)
@@ -209,26 +224,26 @@ class PruningOptimizer(OptimizerAround):
         private.set_untracked(self, _claimed=True)
 
     def release(self, note: bool = True) -> None:
-        """Gives up all kernels, and the inner optimizer is on its own again.
+        """Gives up all kernels; the inner optimizer then steps by itself again.
 
         Args:
-            note: whether zeros under the masks are to be known as pruned weights later.
+            note: Whether tfshed remembers that the zeros of the kernels are pruned weights.
         """
         release(owned_by(self), note)
         restore(self.inner_optimizer, self)
 
-    def was_built_with(self, variable: Any) -> bool:
+    def was_built_with(self, variable: keras.Variable) -> bool:
         """Whether this optimizer steps a variable; False before it is built."""
         return self.built and self._has(variable)
 
-    def _has(self, variable: Any) -> bool:
+    def _has(self, variable: keras.Variable) -> bool:
         """Whether this optimizer is, or is being, built with a variable."""
         return self._key_of(variable) in self._keys
 
     def _key_of(self, variable: Any) -> Any:
         return private.variable_key(self, variable)
 
-    def set_weights(self, weights: Sequence[Any]) -> None:
+    def set_weights(self, weights: Sequence[Array]) -> None:
         """Sets all of `variables`; before the build, as soon as there are any.
 
         Raises:
@@ -251,11 +266,15 @@ class PruningOptimizer(OptimizerAround):
         for i, variable in enumerate(variables):
             variable.assign(store[str(i)])
 
-    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+    def apply(
+        self,
+        grads: Sequence[Array],
+        trainable_variables: Sequence[keras.Variable] | None = None,
+    ) -> None:
         if not self.built:
             # Inside of a TensorFlow graph the kernels have no values to begin with.
             with keras.name_scope(self.name), init_scope():
-                self.build(trainable_variables)
+                self.build(list(trainable_variables or ()))
         check_sole_owner(self, [k for group in self.groups for k in group.kernels])
         if not self._claimed:
             self.claim()
@@ -291,7 +310,7 @@ class PruningOptimizer(OptimizerAround):
         }
 
     def finalize_variable_values(self, var_list: Any) -> None:
-        # A moving average over a time before the pruning is dense.
+        # The moving average of a weight that was pruned meanwhile is not zero.
         self.inner_optimizer.finalize_variable_values(var_list)
         for group in self.groups:
             group.write_zeros()
@@ -315,5 +334,5 @@ class PruningOptimizer(OptimizerAround):
 
 
 def pruning_optimizer(optimizer: Any) -> PruningOptimizer | None:
-    """The `PruningOptimizer` in a chain of wrapped optimizers, or None."""
+    """The `PruningOptimizer` in a chain of wrapped optimizers; None if there is none."""
     return next((each for each in chain(optimizer) if isinstance(each, PruningOptimizer)), None)

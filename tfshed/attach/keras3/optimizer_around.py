@@ -24,7 +24,7 @@ class OptimizerAround(keras.optimizers.Optimizer):
         ValueError: a `LossScaleOptimizer`, which has to stand outside.
     """
 
-    def __init__(self, inner_optimizer: Any, name: str | None = None):
+    def __init__(self, inner_optimizer: keras.optimizers.Optimizer | str, name: str | None = None):
         inner = keras.optimizers.get(inner_optimizer)
         if isinstance(inner, keras.optimizers.LossScaleOptimizer):
             raise ValueError(

@@ -1,9 +1,8 @@
-"""Pruning at once, without training."""
+"""`sparsify`: prunes once, without training."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +12,7 @@ from tfshed.attach.decisions import check_finite, check_some, check_trained, dec
 from tfshed.attach.group import PruningGroup
 from tfshed.attach.ownership import note_pruned
 from tfshed.attach.rules import Selection
+from tfshed.attach.types import CriterionChoice, GivenLayer, Select
 from tfshed.core import criteria, engine
 from tfshed.core.backend import to_numpy
 from tfshed.core.config import PruningConfig
@@ -24,32 +24,45 @@ MOST_NAMED = 10
 
 
 def sparsify(
-    model: Any,
+    model: GivenLayer,
     sparsity: float,
     *,
     scope: str = "global",
-    criterion: Any = "magnitude",
+    criterion: CriterionChoice = "magnitude",
     granularity: Granularity | str | None = None,
-    select: Any = None,
+    select: Select = None,
     seed: int = 0,
-) -> Any:
-    """Prunes a model in place, once, by setting weights to exact zeros.
+) -> GivenLayer:
+    """Prunes a model in place, once and without training, by setting weights to exact zeros.
+
+    The weights with the lowest scores become zero, so many that
+
+        zero weights / all weights of the scope = sparsity.
 
     Args:
-        model: a built Keras model or layer.
-        sparsity: float in [0, 1), the fraction of weights (blocks) that are zero afterwards; those
-            that were zero before count. `NxM` brings its own: any sparsity above 0 will do.
-        scope: "global" (default) or "layer".
-        criterion, granularity, select, seed: as in `tfshed.prune_low_magnitude`.
+        model: A built model or layer of Keras 3.
+        sparsity: The fraction of weights (or blocks) that are zero afterwards, at least 0 and below
+            1. Weights that were zero before count. The granularity `NxM` has a sparsity of its own,
+            for which any number above 0 stands.
+        scope: "global" (default) ranks the weights of all kernels together; "layer" prunes each
+            kernel to the same sparsity.
+        criterion: A registered name such as "magnitude" (default) or "random", a dict of a name and
+            arguments, or a `tfshed.criteria.Criterion` that needs no gradients.
+        granularity: What is pruned as a whole, such as "4x1"; see `tfshed.prune_low_magnitude`.
+            None (default) means single weights.
+        select: Which kernels are pruned; see `tfshed.Selection`. None (default) means the kernels
+            of all layers but depthwise ones and embeddings.
+        seed: A whole number, default 0, for a criterion that draws numbers.
 
     Returns:
-        The same model. Train it on with `tfshed.KeepZeros()`.
+        The same model. `tfshed.KeepZeros()` keeps the zeros when it is trained.
 
     Warns:
-        UserWarning: naming the kernels of which nothing is left, and how many they are.
+        UserWarning: names the kernels in which no weight is left.
 
     Raises:
-        TypeError, ValueError: naming what was expected and what came; the weights are as they were.
+        TypeError: `model` is no Keras model or layer.
+        ValueError: an argument is not what was expected. As with TypeError, no weight has changed.
 
     >>> import keras, numpy as np, tfshed
     >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
@@ -92,11 +105,11 @@ def sparsify(
     for kernel, weight, mask, ax in zip(group.kernels, weights, new, axes):
         kernel.variable.assign(engine.shed(config, weight, mask, None, ax)[1])
         note_pruned(kernel.variable)
-    _tell_empty(group, sparsity)
+    _warn_of_empty(group, sparsity)
     return model
 
 
-def _tell_empty(group: PruningGroup, sparsity: float) -> None:
+def _warn_of_empty(group: PruningGroup, sparsity: float) -> None:
     """Warns of kernels in which nothing is left: a layer without weights passes nothing on."""
     empty = [k.path for k in group.kernels if not to_numpy(k.variable).any()]
     if empty:

@@ -1,4 +1,4 @@
-"""`UpdatePruningStep`: makes a model prune while it is trained, and says what went wrong."""
+"""`UpdatePruningStep`: the callback that lets a model prune in `fit`, and checks that it does."""
 
 from __future__ import annotations
 
@@ -16,41 +16,42 @@ from tfshed.attach.keras3.optimizer import PruningOptimizer
 from tfshed.attach.keras3.wrapping import ensure_pruning, pruning_optimizers
 from tfshed.attach.ownership import chain, held_optimizers, owner_of
 from tfshed.attach.starting import check_start
+from tfshed.attach.types import Logs
 from tfshed.core.backend import to_numpy
 
 
 class UpdatePruningStep(keras.callbacks.Callback):
-    """Makes a model from `prune_low_magnitude` prune while it is trained by `fit`.
+    """Lets a model from `tfshed.prune_low_magnitude` prune while `fit` trains it.
 
-    It puts a `tfshed.PruningOptimizer` around the model's optimizer before the training step is
-    compiled; all the rest happens inside the step. Where it stands among the callbacks does not
-    matter. If a `train_step` of the model's own uses several optimizers, each of them is wrapped,
-    and each prunes the kernels that it steps.
+    Before the training step is compiled, the callback puts a `tfshed.PruningOptimizer` around the
+    model's optimizer; the pruning itself happens inside of the step. Its place among the callbacks
+    does not matter. If the model's own `train_step` uses several optimizers, each of them is
+    wrapped, and each prunes the kernels that it steps.
 
-    At the end of an epoch it checks that the optimizer that prunes a kernel is the one that stepped
-    it, and that pruned weights are exactly zero. It warns, once for an optimizer, when a net has
-    shed itself more than a twentieth below its final target, when a kernel is empty, and when
-    training ends before the schedule does.
+    At the end of an epoch the callback checks that each kernel was stepped by the optimizer that
+    prunes it, and that pruned weights are exactly zero. It warns once when the keep-ratio has
+    fallen below 0.95 of the final target, when a kernel is empty, and when training ends before
+    the schedule does.
 
-    In a training loop of one's own: `set_model(model)` and `on_train_begin()` before it,
-    `on_epoch_end()` after each epoch. Steps may be taken with the optimizer that was given to the
-    model: they go through the one that prunes.
+    In a custom training loop, call `set_model(model)` and `on_train_begin()` before it and
+    `on_epoch_end()` after each epoch. The loop may go on to step with the optimizer that was given
+    to the model: its steps go through the one that prunes.
 
     Args:
-        start: what to do if the kernels were pruned before in this process, by a `fit` before this
-            one or before a new `compile`. "auto" (default): if the weights are exactly zero under
-            the masks, pruning goes on with masks, threshold and counts. If not, weights were set or
-            restored since, and it starts again: masks are made from the weights, the threshold is
-            the first one. "continue": goes on in any case, and writes zeros under the masks.
-            "again": starts again in any case. Zeros that pruning made stay zeros. The log of
-            "tfshed" says which it was. The schedule counts the optimizer's steps: compile the model
-            anew to begin with its first step.
+        start: What happens if the same kernels were pruned before in this process. "auto" (default)
+            continues that run, with its masks, threshold and counts, if the weights are exactly
+            zero where its masks removed them. If they are not, somebody set or restored weights
+            since; then pruning begins anew: masks are made from the weights, the threshold is
+            the first one. "continue" continues in any case and writes zeros where the masks
+            removed weights. "again" begins anew in any case. In all three cases zeros that pruning
+            made stay zeros. The log of "tfshed" tells what was done. The schedule counts the
+            steps of the optimizer; compile the model again to begin with its first step.
 
     Raises:
-        ValueError: at the start of `fit`, if the model was not compiled, if nothing that it
-            declares can be pruned, or if it declares nothing and holds zeros that training would
-            fill.
-        RuntimeError: at the end of an epoch, if another optimizer stepped what should be pruned.
+        ValueError: at the start of `fit`, if the model is not compiled, if nothing that it declares
+            can be pruned, or if it declares nothing and holds zeros that training would fill.
+        RuntimeError: at the end of an epoch, if a kernel was stepped by another optimizer than the
+            one that prunes it.
 
     Warns:
         UserWarning: the model declares nothing; it is trained as it is, as with tfmot.
@@ -70,14 +71,14 @@ class UpdatePruningStep(keras.callbacks.Callback):
         self._start = check_start(start)
         self._progress: dict[int, tuple[float, ...]] = {}
 
-    def set_model(self, model: Any) -> None:
+    def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
         with let_go_of_zeros(model):
             if not held_optimizers(model) or pruning_optimizers(model) or declares_some(model):
                 ensure_pruning(model, self._start)
         self._progress = self._progress_of(model)
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         model = self.model
         self._progress = self._progress_of(model)
         given = self.params or {}
@@ -92,7 +93,7 @@ class UpdatePruningStep(keras.callbacks.Callback):
                 if text is not None:
                     optimizer.warn_once("unfinished", text, notices.UnfinishedPruning)
 
-    def on_epoch_end(self, epoch: int = -1, logs: Any = None, batch: Any = None) -> None:
+    def on_epoch_end(self, epoch: int = -1, logs: Logs = None, batch: int | None = None) -> None:
         # `batch`: tfmot's guide for training loops of one's own calls it so.
         model = self.model
         self._check_steps(model)
@@ -102,7 +103,7 @@ class UpdatePruningStep(keras.callbacks.Callback):
                 for what, text in notices.about_masks(group):
                     optimizer.warn_once(what, text)
 
-    def on_train_end(self, logs: Any = None) -> None:
+    def on_train_end(self, logs: Logs = None) -> None:
         model = self.model
         found = disagreement(_declared(model))
         if found is not None:

@@ -10,30 +10,36 @@ from tfshed.attach.tf_keras.private import optimizers_in
 from tfshed.attach.tf_keras.real import tf_keras
 from tfshed.attach.tf_keras.wrapped import wrappers_of
 from tfshed.attach.tf_keras.wrapper import PruneLowMagnitude
+from tfshed.attach.types import Keras2Layer, Keras2Optimizer
 
 
-def bind(model: Any, optimizer: Any = None, start: str | None = None) -> Hook:
-    """Makes an optimizer prune a tf_keras model; done already, it does nothing.
+def bind(
+    model: Keras2Layer, optimizer: Keras2Optimizer | None = None, start: str | None = None
+) -> Hook:
+    """Lets an optimizer prune a tf_keras model in each of its steps.
 
-    `UpdatePruningStep` calls it. Call it yourself where only tfmot's callbacks are used with a
-    model that was loaded from a file, or where `train_step` or a custom loop steps with an
-    optimizer that the model was not compiled with.
+    If the optimizer does so already, nothing happens. `UpdatePruningStep` calls this function. Call
+    it yourself where only tfmot's callbacks are used with a model that was loaded from a file, or
+    where a `train_step` or a custom loop steps with an optimizer that the model was not compiled
+    with.
 
     Args:
-        model: a tf_keras model with wrappers, or the part of one that the optimizer trains.
-        optimizer: the tf_keras optimizer whose steps prune. Default None: all that the model
-            holds: `model.optimizer`, and for a `train_step` of its own those in other attributes.
-            One that was named for a layer goes on pruning it when the model is bound
-            again without one.
-        start: how masks begin if the kernels were pruned before: "auto", "continue" or "again", as
-            in `UpdatePruningStep`. Default None: "auto", but only where this has something to do.
+        model: A tf_keras model with wrappers, or the part of one that the optimizer trains.
+        optimizer: The tf_keras optimizer whose steps prune. None (default) means all optimizers
+            that the model holds: `model.optimizer`, and those in other attributes, for a
+            `train_step` of the model's own. An optimizer that was named for a layer goes on pruning
+            it when the model is bound again without one.
+        start: How masks begin if the kernels were pruned before: "auto", "continue" or "again", as
+            in `UpdatePruningStep`. None (default) means "auto" for kernels that no optimizer prunes
+            yet, and leaves the others as they are.
 
     Returns:
-        The hook; its `groups` have masks, thresholds and counts.
+        The hook in the optimizer; its `groups` have masks, thresholds and counts.
 
     Raises:
-        TypeError: no tf_keras model, or no optimizer. ValueError: it has no optimizer, nothing is
-            wrapped in it, or the wrappers find nothing that fits their granularity.
+        TypeError: `model` is no tf_keras model, or `optimizer` no optimizer.
+        ValueError: the model has no optimizer, nothing is wrapped in it, or no kernel fits the
+            granularity.
 
     >>> from tfshed import tfmot
     >>> import tf_keras, tfshed
@@ -81,7 +87,7 @@ def bind(model: Any, optimizer: Any = None, start: str | None = None) -> Hook:
 
 def _begin(hook: Hook, start: str | None) -> None:
     if start is not None:
-        hook.begin_anew(check_start(start))
+        hook.ask_again(check_start(start))
     hook.begin()
 
 

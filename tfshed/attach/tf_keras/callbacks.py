@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tfshed.attach import notices
 from tfshed.attach.starting import check_start
 from tfshed.attach.tf_keras.bind import bind
@@ -11,6 +9,7 @@ from tfshed.attach.tf_keras.hook import Hook, hooks_of
 from tfshed.attach.tf_keras.private import batches_trained
 from tfshed.attach.tf_keras.real import sparsity, tf_keras
 from tfshed.attach.tf_keras.wrapped import wrappers_of
+from tfshed.attach.types import Keras2Layer, Logs
 
 REMEDY = (
     "Name the optimizer that steps before training: tfshed.tfmot.bind(model, optimizer), for each "
@@ -23,23 +22,25 @@ TRAIN_WITH_IT = (
 
 
 class UpdatePruningStep(sparsity.UpdatePruningStep):
-    """tfmot's callback for tf_keras models; makes the optimizer prune (`tfshed.tfmot.bind`).
+    """tfmot's callback for tf_keras models, which also lets the optimizer prune (`bind`).
 
-    Where it stands among the callbacks does not matter. At the end of an epoch it warns, once each,
-    when a net has shed itself more than a twentieth below its final target, and when a kernel is
-    empty; at the end of training, when the pruning schedule has not come to its end. In a custom
-    training loop: `set_model(model)`, `on_train_begin()`, `on_epoch_end(0)`, `on_train_end()`.
+    Its place among the callbacks does not matter. At the end of an epoch it warns once when the
+    keep-ratio has fallen below 0.95 of the final target, and when a kernel is empty; at the end of
+    training it warns if the pruning schedule has not come to its end. In a custom training loop,
+    call `set_model(model)` and `on_train_begin()` before it, `on_epoch_end(0)` after each epoch and
+    `on_train_end()` in the end.
 
     Args:
-        start: what to do if the kernels were pruned before. "auto" (default): if the weights are
-            exactly zero under the masks, pruning goes on with masks, threshold, counts and step. If
-            not, the weights of layers were set since, and it starts again: masks are made from the
-            weights, the threshold is the first one, and the step is the optimizer's. "continue":
-            goes on in any case, and writes zeros under the masks. "again": starts again in any
-            case. Zeros that pruning made stay zeros. The log of "tfshed" says which it was.
+        start: What happens if the same kernels were pruned before. "auto" (default) continues that
+            run, with its masks, threshold, counts and step, if the weights are exactly zero where
+            its masks removed them. If they are not, somebody set or restored weights since; then
+            pruning begins anew: masks are made from the weights, the threshold is the first one,
+            and the step is the optimizer's. "continue" continues in any case and writes zeros where
+            the masks removed weights. "again" begins anew in any case. In all three cases zeros
+            that pruning made stay zeros. The log of "tfshed" tells what was done.
 
     Raises:
-        TypeError, ValueError: as `bind`.
+        TypeError, ValueError: as `tfshed.tfmot.bind`.
         RuntimeError: at the end of an epoch in which the model was trained, but not by the
             optimizer that prunes it, or after which pruned weights are not zero.
     """
@@ -52,21 +53,21 @@ class UpdatePruningStep(sparsity.UpdatePruningStep):
         self._before: dict[int, tuple[int, list[float]]] = {}
         self._batches = 0
 
-    def set_model(self, model: Any) -> None:
+    def set_model(self, model: Keras2Layer) -> None:
         super().set_model(model)
         # In a custom loop the optimizer may come later.
         if not isinstance(model, tf_keras.Model) or model.optimizer is not None:
             bind(model, start=self._start)
             self._bound = True
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         # All that tfmot does here but counting from 0, which `bind` has seen to.
         bind(self.model, start=None if self._bound else self._start)
         self._bound = False
         self.prunable_layers = wrappers_of(self.model)
         self._remember()
 
-    def on_epoch_end(self, batch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, batch: int, logs: Logs = None) -> None:
         # Before tfmot writes zeros under the masks, which would hide that they were not there.
         for hook in hooks_of(self.model):
             self._check(hook)
@@ -77,7 +78,7 @@ class UpdatePruningStep(sparsity.UpdatePruningStep):
                 for what, text in notices.about_masks(group):
                     self._warn(what, text)
 
-    def on_train_end(self, logs: Any = None) -> None:
+    def on_train_end(self, logs: Logs = None) -> None:
         super().on_train_end(logs)
         for hook in hooks_of(self.model):
             for group in hook.groups:

@@ -13,7 +13,7 @@ from tfshed.attach.group import number_positions
 from tfshed.attach.mixing import mixes_elements
 from tfshed.attach.tf_keras.group import WrapperGroup
 from tfshed.attach.tf_keras.private import set_untracked
-from tfshed.attach.tf_keras.wrapped import groups_of, tell_what_is_left, wrappers_of
+from tfshed.attach.tf_keras.wrapped import groups_of, warn_of_unpruned, wrappers_of
 from tfshed.attach.tf_keras.wrapper import PruneLowMagnitude
 from tfshed.core.backend import to_numpy
 
@@ -21,16 +21,16 @@ from tfshed.core.backend import to_numpy
 class Hook:
     """Prunes before and sheds after every step of the optimizers of a model; `release` undoes it.
 
-    It stands in for two methods of each optimizer object, not of its class, and is no part of its
+    It replaces two methods of each optimizer object, not of its class, and is no part of its
     configuration: a model is saved with the optimizer the user gave it. A group of kernels is
     pruned in the steps in which one of its kernels is updated, whichever optimizer does that.
 
     Args:
-        optimizers: of tf_keras. Where the loss is scaled, the steps of the innermost one count, so
-            that a step that is skipped is no pruning step.
-        model: the model that is trained.
-        wrappers: those of its wrappers that these optimizers prune.
-        chosen: whether the user named the optimizer, so that it counts whatever the model was
+        optimizers: The optimizers of tf_keras. Where the loss is scaled, the steps of the innermost
+            one count, so that a skipped step is no pruning step.
+        model: The model that is trained.
+        wrappers: Those of its wrappers whose kernels these optimizers prune.
+        chosen: Whether the user named the optimizer; then it is in use whatever the model was
             compiled with.
     """
 
@@ -66,13 +66,13 @@ class Hook:
             with tf.init_scope():
                 groups = groups_of(self.wrappers)
                 number_positions(groups)
-                tell_what_is_left(self.wrappers, bool(groups))
+                warn_of_unpruned(self.wrappers, bool(groups))
             self._groups = groups
             self.begin()
         return self._groups
 
-    def begin_anew(self, start: str) -> None:
-        """Lets the next `begin` look at the masks once more, as a new `fit` does.
+    def ask_again(self, start: str) -> None:
+        """Lets the next `begin` decide once more how the masks begin, as a new `fit` does.
 
         Args:
             start: "auto", "continue" or "again", see `tfshed.UpdatePruningStep`.
@@ -80,7 +80,7 @@ class Hook:
         self._start = start
 
     def begin(self) -> None:
-        """Before training: makes or checks the masks; done already, it does nothing."""
+        """Makes or checks the masks before training; does nothing the second time."""
         if self._start is None or not all(wrapper.settled for wrapper in self.wrappers):
             return
         start, groups, self._start = self._start, self.groups, None
@@ -97,12 +97,12 @@ class Hook:
 
     @property
     def loss_scales(self) -> list[float]:
-        """The factors of the loss now, of the optimizers that scale it."""
+        """The present loss scales of those optimizers that scale the loss."""
         scales = [getattr(each, "loss_scale", None) for each in self._outer]
         return [float(to_numpy(scale)) for scale in scales if scale is not None]
 
     def is_in_use(self) -> bool:
-        """Whether these are the optimizers that train the model, as far as can be known here."""
+        """Whether these optimizers train the model, as far as this can be known."""
         model = self._model()
         if self.chosen or model is None:
             return self.chosen
@@ -133,19 +133,19 @@ class Hook:
         return result
 
     def _groups_among(self, variables: Iterable[Any]) -> list[WrapperGroup]:
-        """The groups of these variables: an optimizer may train parts of a model in turns."""
+        """The groups with one of these variables; an optimizer may train parts in turns."""
         given = {id(variable) for variable in variables}
         return [g for g in self.groups if any(id(k.variable) in given for k in g.kernels)]
 
     def _finalize(self, optimizer: Any, finalize: Any, *args: Any, **kwargs: Any) -> None:
-        # A moving average over a time before the pruning is dense.
+        # The moving average of a weight that was pruned meanwhile is not zero.
         finalize(*args, **kwargs)
         for group in self.groups:
             group.write_zeros()
 
 
 def parts(optimizers: Sequence[Any], wrappers: Sequence[PruneLowMagnitude]) -> list[int]:
-    """What a hook is made for; if optimizers, wrappers or what is trained change, so does this."""
+    """Identifies what a hook was made for: its optimizers, wrappers and the trained variables."""
     return [*map(id, optimizers), *(id(x) for w in wrappers for x in (w, *w.trainable_weights))]
 
 

@@ -24,7 +24,7 @@ def wrappers_of(model: Any) -> list[PruneLowMagnitude]:
 
 
 def groups_of(wrappers: Sequence[PruneLowMagnitude]) -> list[WrapperGroup]:
-    """The kernels that train, by configuration; frozen layers are left as they are."""
+    """The kernels that are trained, one group for each configuration, without frozen layers."""
     left = {id(v) for wrapper in wrappers for v in wrapper.trainable_weights}
     by_key: dict[str, list[Member]] = {}
     for wrapper in wrappers:
@@ -46,8 +46,8 @@ def reasons_to_skip(layer: Any, config: PruningConfig) -> list[tuple[str, str]]:
     return found
 
 
-def tell_what_is_left(wrappers: Sequence[PruneLowMagnitude], some_pruned: bool) -> None:
-    """Says which wrapped layers are not pruned, and why.
+def warn_of_unpruned(wrappers: Sequence[PruneLowMagnitude], some_pruned: bool) -> None:
+    """Warns of wrapped layers that are not pruned, and says why.
 
     Raises:
         ValueError: nothing is pruned, and not because layers are frozen.
