@@ -3,6 +3,7 @@
 python scripts/tutorial.py          writes docs/tutorial.ipynb
 python scripts/tutorial.py --run    also runs the page in a temporary folder, prints what it
                                     prints, and writes docs/pictures/tutorial_keep_ratio.png
+python scripts/tutorial.py --run --folder=FOLDER    the same in FOLDER, which is kept
 """
 
 from __future__ import annotations
@@ -50,20 +51,17 @@ def notebook(page: str) -> str:
     return json.dumps(whole, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
-def run(page: str) -> None:
-    """Runs the page's blocks in a temporary folder and keeps the picture that they make."""
+def run(page: str, folder: Path) -> None:
+    """Runs the page's blocks in a folder, and copies the picture that they make to docs/."""
     before = os.getcwd()
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        try:
-            code = "\n\n".join(text for kind, text in cells(page) if kind == "code")
-            exec(compile(code, "docs/tutorial.md", "exec"), {"__name__": "__main__"})
-        finally:
-            os.chdir(before)
-        (DOCS / "pictures").mkdir(exist_ok=True)
-        shutil.copy(
-            Path(folder, "run", "keep_ratio.png"), DOCS / "pictures/tutorial_keep_ratio.png"
-        )
+    os.chdir(folder)
+    try:
+        code = "\n\n".join(text for kind, text in cells(page) if kind == "code")
+        exec(compile(code, "docs/tutorial.md", "exec"), {"__name__": "__main__"})
+    finally:
+        os.chdir(before)
+    (DOCS / "pictures").mkdir(exist_ok=True)
+    shutil.copy(folder / "run" / "keep_ratio.png", DOCS / "pictures" / "tutorial_keep_ratio.png")
 
 
 def main() -> None:
@@ -71,11 +69,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--run", action="store_true", help="run the page and write its picture")
+    parser.add_argument("--folder", type=Path, help="where to run it; by default a temporary one")
     chosen = parser.parse_args()
     page = (DOCS / "tutorial.md").read_text(encoding="utf-8")
     (DOCS / "tutorial.ipynb").write_text(notebook(page), encoding="utf-8")
-    if chosen.run:
-        run(page)
+    if chosen.run and chosen.folder:
+        chosen.folder.mkdir(parents=True, exist_ok=True)
+        run(page, chosen.folder.resolve())
+    elif chosen.run:
+        with tempfile.TemporaryDirectory() as folder:
+            run(page, Path(folder))
 
 
 if __name__ == "__main__":
