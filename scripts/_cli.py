@@ -128,9 +128,12 @@ def _prepare(argv: Sequence[str]) -> None:
     if split and os.environ["KERAS_BACKEND"] == "jax":
         known = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{known} --xla_force_host_platform_device_count={split}".strip()
-    import _quiet
+    if os.environ["KERAS_BACKEND"] == "tensorflow":
+        import _quiet
 
-    _quiet.import_tensorflow()
+        _quiet.import_tensorflow()
+    # Data that only TensorFlow can read import it later, and with the other backends nothing else.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # They would report, for each step that is traced, how gradients are exchanged and which
     # accelerators are missing.
     for name in ("tensorflow", "jax"):
@@ -180,23 +183,26 @@ def settings(phase: str) -> Any:
 
 
 def make_run(phase: str) -> int:
-    """Trains or prunes: the whole of train.py and prune.py."""
+    """What train.py, prune.py and retrain.py do."""
     from tfshed.distribution import WorkerLostError, setup
     from tfshed.experiments import Run
     from tfshed.experiments.dry_run import plan
     from tfshed.experiments.interruption import InterruptedRunError
     from tfshed.experiments.non_finite import NonFiniteError
+    from tfshed.experiments.retraining.rounds import rounds_of
 
     chosen, given = settings(phase), flags.FLAGS
     distribution = setup(
         given.strategy, devices=given.devices, virtual_devices=given.virtual_devices
     )
-    run = Run(chosen, distribution)
+    rounds = rounds_of(chosen)
     if given.dry_run:
-        print(plan(run))
+        print(plan(Run(rounds[0], distribution)))
         return 0
     try:
-        run.run(print_fn=print if distribution.is_chief else lambda text: None)
+        for each in rounds:
+            run = Run(each, distribution)
+            run.run(print_fn=print if distribution.is_chief else lambda text: None)
     except WorkerLostError as error:
         return _failed(error)
     except NonFiniteError as error:

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     )
     from tfshed.core.schedules.ahead import Ahead
     from tfshed.core.selective_decay import SelectiveWeightDecay
+    from tfshed.experiments.retraining.keep_epochs import KeepEpochs
+    from tfshed.experiments.retraining.retrain_model import retrain
+    from tfshed.export.report.flops import flops
     from tfshed.observe.keep_ratio import KeepRatio
     from tfshed.observe.pruning_summaries import PruningSummaries
     from tfshed.observe.summary import summary
@@ -58,6 +61,7 @@ __all__ = [
     "Filter",
     "Granularity",
     "Iterative",
+    "KeepEpochs",
     "KeepRatio",
     "KeepZeros",
     "LinearDecay",
@@ -81,8 +85,10 @@ __all__ = [
     "Unstructured",
     "UpdatePruningStep",
     "collect_prunable_layers",
+    "flops",
     "prune_low_magnitude",
     "prune_scope",
+    "retrain",
     "sparsify",
     "strip_pruning",
     "summary",
@@ -100,6 +106,7 @@ _FILES = {
     "Filter": "tfshed.core.granularity",
     "Granularity": "tfshed.core.granularity",
     "Iterative": "tfshed.core.schedules",
+    "KeepEpochs": "tfshed.experiments.retraining.keep_epochs",
     "KeepRatio": "tfshed.observe.keep_ratio",
     "KeepZeros": "tfshed.attach.keras3.keep_zeros",
     "LinearDecay": "tfshed.core.schedules",
@@ -123,8 +130,10 @@ _FILES = {
     "Unstructured": "tfshed.core.granularity",
     "UpdatePruningStep": "tfshed.attach.keras3.update_pruning_step",
     "collect_prunable_layers": "tfshed.attach.prune_registry",
+    "flops": "tfshed.export.report.flops",
     "prune_low_magnitude": "tfshed.attach.prune",
     "prune_scope": "tfshed.attach.strip",
+    "retrain": "tfshed.experiments.retraining.retrain_model",
     "sparsify": "tfshed.attach.keras3.sparsify",
     "strip_pruning": "tfshed.attach.strip",
     "summary": "tfshed.observe.summary",
@@ -145,7 +154,6 @@ _MODULES = (
     "tfmot",
     "training",
 )
-
 
 register_saved_classes()
 

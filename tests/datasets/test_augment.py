@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests import generated
-from tfshed.datasets import augment, example_order
-from tfshed.datasets.decoding import Decoder
+from tfshed.datasets import reading_plan
+from tfshed.datasets.tf_data import augment, example_order
+from tfshed.datasets.tf_data.decoding import Decoder
 
 
 @given(
@@ -22,8 +23,8 @@ from tfshed.datasets.decoding import Decoder
 )
 def test_a_subset_has_its_share_of_each_class(labels, fraction):
     labels = np.array(labels)
-    chosen = example_order.subset(labels, fraction)
-    assert len(chosen) == len(set(chosen)) == example_order.share(len(labels), fraction)
+    chosen = reading_plan.subset(labels, fraction)
+    assert len(chosen) == len(set(chosen)) == reading_plan.share(len(labels), fraction)
     assert (np.diff(chosen) > 0).all() and chosen.min() >= 0 and chosen.max() < len(labels)
     exact = np.bincount(labels) * len(chosen) / len(labels)
     assert np.abs(np.bincount(labels[chosen], minlength=len(exact)) - exact).max() <= 1
@@ -31,7 +32,7 @@ def test_a_subset_has_its_share_of_each_class(labels, fraction):
 
 @given(st.integers(0, 1000), st.integers(1, 40))
 def test_workers_split_without_gap_and_overlap(size, count):
-    parts = [example_order.part(size, (i, count)) for i in range(count)]
+    parts = [reading_plan.part(size, (i, count)) for i in range(count)]
     assert parts[0][0] == 0 and parts[-1][1] == size
     assert all(one[1] == two[0] for one, two in zip(parts, parts[1:]))
     assert {high - low for low, high in parts} <= {size // count, size // count + 1}

@@ -57,9 +57,10 @@ def test_every_rate_warms_up(name):
     given = phase.learning_rate
     phase.epochs, given.schedule = 10, name
     given.rates, given.milestones, given.cycle = (0.1, 0.01), (3.0,), 5.0
-    plain = from_recipe.learning_rate(phase, 10)
+    training = recipe().train
+    plain = from_recipe.learning_rate(phase, 10, training=training)
     given.warmup_epochs = 2.0
-    rate = from_recipe.learning_rate(phase, 10)
+    rate = from_recipe.learning_rate(phase, 10, training=training)
     for step in (0, 9, 18, 19, 20, 35, 60, 99):
         wanted = float(plain(step)) * min(1, (step + 1) / 20)
         assert float(rate(step)) == pytest.approx(wanted, rel=1e-6), step

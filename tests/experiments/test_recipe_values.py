@@ -54,10 +54,10 @@ def build(config, steps_per_epoch):
     check(config)
     config = scaled(config)
     check(config)
-    for phase in (config.train, config.prune):
+    for phase, training in ((config.train, None), (config.prune, config.train)):
         last = from_recipe.in_steps(phase.epochs, steps_per_epoch)
-        optimizer = from_recipe.optimizer(phase, steps_per_epoch)
-        rate = from_recipe.learning_rate(phase, steps_per_epoch)
+        optimizer = from_recipe.optimizer(phase, steps_per_epoch, training=training)
+        rate = from_recipe.learning_rate(phase, steps_per_epoch, training=training)
         for step in (0, 1, last // 2, last - 1):
             value = float(rate(step))
             assert math.isfinite(value) and value >= 0, (step, value)
@@ -98,7 +98,8 @@ def test_a_recipe_is_refused_with_a_message_or_makes_sense(changes, steps_per_ep
 @pytest.mark.parametrize("name", sorted(LEARNING_RATES))
 def test_an_untouched_recipe_makes_sense(name):
     config = recipe()
-    for phase in (config.train, config.prune):
+    of_training = name in ("fine_tune", "rewind", "as_training")
+    for phase in (config.train, config.prune)[of_training:]:
         phase.learning_rate.schedule = name
     config.train.learning_rate.cycle = 140.0
     config.prune.learning_rate.cycle = 24.0

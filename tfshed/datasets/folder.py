@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfshed.datasets.arrays import IN_MEMORY, ArraySource, read_all
-from tfshed.datasets.decoding import Decoder
-from tfshed.datasets.files import FileSource
+from tfshed.datasets.arrays import IN_MEMORY, ArraySource
 from tfshed.datasets.image_data import ImageData, Source
+from tfshed.datasets.needs_tensorflow import check_tensorflow
 from tfshed.datasets.registry import Request, register
 
 TRAIN, EVALUATION = "train", ("validation", "val", "test")
@@ -38,6 +37,11 @@ def load_folder(request: Request) -> ImageData:
         ValueError: A split or a class has no images, or one that cannot be read.
     """
     name, image_size, cache = request.name, request.image_size, request.cache
+    check_tensorflow(name)
+    from tfshed.datasets.tf_data.arrays import read_all
+    from tfshed.datasets.tf_data.decoding import Decoder
+    from tfshed.datasets.tf_data.files import FileSource
+
     root = Path(request.path).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"{name}: expected a folder {root}, found none. {LAYOUT}")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from tfshed.core.arguments import check_int
 from tfshed.core.near_miss import near_miss
+from tfshed.datasets.augmentations import AUGMENTATIONS
+from tfshed.datasets.reading_plan import ReadingPlan
 
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-    from tfshed.datasets.example_order import ReadingPlan
-
-AUGMENTATIONS = ("none", "flip", "pad_crop_flip", "crop_flip")
+HELD_OUT = "held_out"
 
 
 class Source(Protocol):
@@ -24,10 +22,10 @@ class Source(Protocol):
     def count(self, fraction: float) -> int:
         """How many examples a fraction is."""
 
-    def train(self, plan: ReadingPlan) -> tf.data.Dataset:
+    def train(self, plan: ReadingPlan) -> Any:
         """The batches of a run that are left."""
 
-    def evaluation(self, batch: int, shard: tuple[int, int], fraction: float) -> tf.data.Dataset:
+    def evaluation(self, batch: int, shard: tuple[int, int], fraction: float) -> Any:
         """This worker's examples, each once and in order."""
 
     def fingerprint(self) -> str:
@@ -74,6 +72,37 @@ class ImageData:
             f"{self.examples}>"
         )
 
+    def with_held_out(self, fraction: float) -> ImageData:
+        """The same data with a part of the training examples as a split of its own, "held_out".
+
+        The part is always the same one, evenly spread over the classes. It is there to choose
+        between epochs and settings, so that the test images are only looked at in the end.
+
+        Args:
+            fraction: of the training examples, in (0, 1).
+
+        Raises:
+            ValueError: data that are not held in memory, or no examples are left.
+
+        >>> from tfshed import datasets
+        >>> datasets.load("digits").with_held_out(0.1)
+        <ImageData 'digits': 10 classes, images (8, 8, 1), {'train': 1296, 'test': 357,
+        'held_out': 144}>
+        """
+        _fraction(fraction)
+        source = self._training()
+        divide = getattr(source, "divided", None)
+        if divide is None:
+            raise ValueError(
+                f"held_out: expected data held in memory, received {self.name}, which is read from "
+                "files. Make a split of its own among the files and name it in data.eval_split."
+            )
+        trained, held = divide(fraction)
+        sources = {**self._sources, str(self.train_split): trained, HELD_OUT: held}
+        return ImageData(
+            self.name, self.classes, self.image_shape, sources, self.train_split, self.eval_split
+        )
+
     def steps_per_epoch(self, batch_size: int, fraction: float = 1.0) -> int:
         """Returns the number of full batches in an epoch of training. The rest is left out.
 
@@ -111,7 +140,7 @@ class ImageData:
         augmentation: str = "none",
         fraction: float = 1.0,
         shard: tuple[int, int] = (0, 1),
-    ) -> tf.data.Dataset:
+    ) -> Any:
         """Returns the batches of a whole training run in one data set.
 
         The order of examples depends only on `seed` and the epoch, and the augmentation of an image
@@ -138,8 +167,11 @@ class ImageData:
                 TFRecords it gets its own records. Default (0, 1).
 
         Returns:
-            A data set of (images uint8 (batch_size / count, height, width, channels), labels int32
-            (batch_size / count,)), with `epochs * steps_per_epoch - start_step` batches.
+            What `fit` takes, with `epochs * steps_per_epoch - start_step` batches of (images uint8
+            (batch_size / count, height, width, channels), labels int32 (batch_size / count,)) and
+            methods `take` and `skip`. A `tf.data.Dataset`, or for data in memory with JAX and
+            PyTorch a `keras.utils.PyDataset` that makes its batches on the device. Their batches
+            are the same, but for the windows of "crop_flip" and the rounding of resized images.
 
         Raises:
             ValueError: An argument is out of its range, or there are no training data.
@@ -147,11 +179,9 @@ class ImageData:
         >>> from tfshed import datasets
         >>> data = datasets.load("digits")
         >>> batches = data.train(96, seed=0, epochs=2, start_step=20, augmentation="flip")
-        >>> len(batches), batches.element_spec[0].shape
-        (10, TensorShape([96, 8, 8, 1]))
+        >>> len(batches), tuple(batches.element_spec[0].shape)
+        (10, (96, 8, 8, 1))
         """
-        from tfshed.datasets.example_order import ReadingPlan
-
         source = self._training()
         steps = self.steps_per_epoch(batch_size, fraction)
         _shard(batch_size, shard)
@@ -179,7 +209,7 @@ class ImageData:
         split: str | None = None,
         shard: tuple[int, int] = (0, 1),
         fraction: float = 1.0,
-    ) -> tf.data.Dataset:
+    ) -> Any:
         """Returns the examples of a split, each once and in order. The last batch may be smaller.
 
         If all images have the same size, they are resized to `image_shape`. If their sizes vary,
@@ -194,7 +224,8 @@ class ImageData:
             fraction: The fraction of the examples to use, in (0, 1], see `train`. Default 1.
 
         Returns:
-            A data set of (images uint8 (n, height, width, channels), labels int32 (n,)).
+            What `evaluate` takes, with batches of (images uint8 (n, height, width, channels),
+            labels int32 (n,)); see `train`.
 
         Raises:
             ValueError: an argument is out of its range.
@@ -262,6 +293,8 @@ class ImageData:
 
 
 def _from_reading(error: BaseException | None) -> bool:
+    if sys.modules.get("tensorflow") is None:
+        return False
     import tensorflow as tf
 
     kinds = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import re
@@ -11,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tfshed.datasets.arrays import IN_MEMORY, ArraySource, read_all
-from tfshed.datasets.decoding import Decoder
+from tfshed.datasets.arrays import IN_MEMORY, ArraySource
 from tfshed.datasets.image_data import ImageData, Source
-from tfshed.datasets.records import RecordSource
+from tfshed.datasets.needs_tensorflow import check_tensorflow
+from tfshed.datasets.npz import load_npz
 from tfshed.datasets.registry import Request, register
 from tfshed.datasets.tfrecords import refuse_cache
 
@@ -46,17 +47,28 @@ BUILDERS = {
 def load_prepared(request: Request) -> ImageData:
     """Data that `tfds build` has written, read from its files; nothing is downloaded.
 
+    Where they are not there, the arrays of DATA_DIR/NAME.npz are taken (see `load_npz`).
+
     Raises:
         FileNotFoundError: they are not there, or files of them are missing.
         ValueError: they are in another format than TFRecord, or not images with labels.
     """
-    import tensorflow_datasets as tfds
-
     name, data_dir = request.name, request.data_dir
     image_size, cache = request.image_size, request.cache
     base = name.partition("/")[0]
     builder = BUILDERS[base]
-    folder = _find(base, request.configuration or builder.configuration, data_dir)
+    wanted = request.configuration or builder.configuration
+    arrays = _where(data_dir) / f"{base}.npz"
+    if arrays.is_file() and not request.configuration and not _versions(base, wanted, data_dir):
+        return load_npz(dataclasses.replace(request, path=str(arrays)))
+    folder = _find(base, wanted, data_dir)
+    check_tensorflow(name)
+    import tensorflow_datasets as tfds
+
+    from tfshed.datasets.tf_data.arrays import read_all
+    from tfshed.datasets.tf_data.decoding import Decoder
+    from tfshed.datasets.tf_data.records import RecordSource
+
     info = tfds.builder_from_directory(folder).info
     written = info.file_format
     if written is not None and written.value != "tfrecord":
@@ -118,15 +130,21 @@ def _command(name: str, data_dir: str | os.PathLike[str] | None) -> str:
     return f"tfds build {name} --data_dir={_where(data_dir)}"
 
 
-def _find(base: str, config: str, data_dir: str | os.PathLike[str] | None) -> Path:
-    """The folder of the newest version."""
-    root = _where(data_dir)
-    folder = root / base / config
-    versions = [
+def _versions(base: str, config: str, data_dir: str | os.PathLike[str] | None) -> list[Path]:
+    """The folders of the versions that are there."""
+    folder = _where(data_dir) / base / config
+    return [
         entry
         for entry in (folder.iterdir() if folder.is_dir() else ())
         if re.fullmatch(r"\d+\.\d+\.\d+", entry.name) and (entry / "dataset_info.json").is_file()
     ]
+
+
+def _find(base: str, config: str, data_dir: str | os.PathLike[str] | None) -> Path:
+    """The folder of the newest version."""
+    root = _where(data_dir)
+    folder = root / base / config
+    versions = _versions(base, config, data_dir)
     if not versions:
         wanted = f"{base}/{config}" if config else base
         text = (
@@ -140,6 +158,8 @@ def _find(base: str, config: str, data_dir: str | os.PathLike[str] | None) -> Pa
         if others:
             text += f" There is {', '.join(dict.fromkeys(others))}: load that by this name."
         text += f" Prepare it with: {_command(wanted, data_dir)}"
+        if not config:
+            text += f" Or save it as arrays in {root / base}.npz, see docs/training.md"
         if base == "imagenet2012":
             text += (
                 f", after putting ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar (from "

@@ -9,11 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
-from tfshed.datasets.decoding import Decoder
 from tfshed.datasets.image_data import ImageData, Source
-from tfshed.datasets.records import RecordSource
+from tfshed.datasets.needs_tensorflow import check_tensorflow
 from tfshed.datasets.registry import Request, register
 
 CLASSES = 1000
@@ -40,6 +37,10 @@ def load_tfrecords(request: Request) -> ImageData:
         ValueError: A file is cut off, or `cache` is True.
     """
     name, image_size, cache = request.name, request.image_size, request.cache
+    check_tensorflow(name)
+    from tfshed.datasets.tf_data.decoding import Decoder
+    from tfshed.datasets.tf_data.records import RecordSource
+
     root = Path(request.path).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"{name}: expected a folder {root}, found none. {LAYOUT}")
@@ -73,6 +74,8 @@ def refuse_cache(name: str, cache: bool | None) -> None:
 
 def parse(record: Any) -> tuple[Any, Any]:
     """Returns the encoded image and the label, from 0 on, of a record."""
+    import tensorflow as tf
+
     found = tf.io.parse_single_example(
         record,
         {

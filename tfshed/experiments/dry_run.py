@@ -11,6 +11,7 @@ import numpy as np
 from tfshed.attach.keras3.optimizer import pruning_optimizer
 from tfshed.core.backend import to_numpy
 from tfshed.experiments.from_recipe import schedule
+from tfshed.experiments.recipe import recipe
 from tfshed.experiments.results import run_updates
 from tfshed.experiments.run import Run
 from tfshed.experiments.settings import Settings
@@ -89,6 +90,8 @@ def _without_pruning(settings: Settings, phase: Any) -> Settings:
     with config.unlocked():
         for name in config.train:
             config.train[name] = config.prune[name]
+        # One that is made of the rate of training cannot be the rate of training.
+        config.train.learning_rate = recipe().train.learning_rate
     return Settings(
         "train", config, settings.workdir, settings.seed, settings.precision, settings.data_dir
     )

@@ -10,6 +10,8 @@ from tfshed import distribution as distributed
 from tfshed.experiments.checkpoints import Checkpoint, Checkpoints
 from tfshed.experiments.interruption import InterruptedRunError, StopRequest
 from tfshed.experiments.non_finite import NonFiniteError
+from tfshed.experiments.retraining.keep_epochs import KeepEpochs
+from tfshed.experiments.retraining.sources import EPOCHS
 from tfshed.experiments.save_checkpoints import CheckpointRules, SaveCheckpoints
 from tfshed.observe.progress import Progress
 
@@ -64,9 +66,11 @@ def fit(
     callbacks: list[Any] = [tfshed.UpdatePruningStep()] if run.prunes else []
     keep_ratio = tfshed.KeepRatio(
         run.path if chief else None,
-        validation_data=run.eval_data() if run.config.prune.evaluate_updates else None,
+        validation_data=run.validation_data() if run.config.prune.evaluate_updates else None,
     )
     callbacks.append(keep_ratio)
+    if chief and run.config.checkpoint.keep_epochs:
+        callbacks.append(KeepEpochs(run.config.checkpoint.keep_epochs, run.path / EPOCHS))
 
     def info() -> dict[str, Any]:
         rows = keep_ratio.history
@@ -78,7 +82,7 @@ def fit(
         run.steps_per_epoch,
         every_epochs=given.every_epochs,
         every_steps=given.every_steps,
-        best=given.best,
+        best=given.best or ("val_accuracy" if run.config.data.held_out else ""),
         watch_every_steps=watch.every_steps,
         go_on=watch.action == "go_on",
     )
@@ -99,7 +103,7 @@ def fit(
         label = f"{run.settings.phase} {run.config.model.name}"
         callbacks.append(Progress(label, shown, total=run.total_steps, start=start))
     data = run.train_data(start)
-    options = {"validation_data": run.eval_data(), "callbacks": callbacks}
+    options = {"validation_data": run.validation_data(), "callbacks": callbacks}
     try:
         if offset:
             # First, finish the epoch that was interrupted.

@@ -18,13 +18,17 @@ from tfshed.experiments.smoothed_crossentropy import SmoothedCrossentropy
 MOST_STEPS = 2**31 - 1
 
 
-def learning_rate(phase: Any, steps_per_epoch: int, factor: float = 1.0) -> Any:
+def learning_rate(
+    phase: Any, steps_per_epoch: int, factor: float = 1.0, training: Any = None
+) -> Any:
     """The learning-rate schedule of a phase, values scaled with the batch where it says so.
 
     Args:
         phase: of a recipe.
         steps_per_epoch: optimizer updates in an epoch.
         factor: by which all rates are multiplied, as after a rollback; default 1.
+        training: the phase of which rates for retraining are made; default None, for the phase
+            `train` itself.
 
     Raises:
         ValueError: naming the field, what was expected and what came.
@@ -36,19 +40,22 @@ def learning_rate(phase: Any, steps_per_epoch: int, factor: float = 1.0) -> Any:
         [0.1, 0.1, 0.01, 0.001]
     """
     given = phase.learning_rate
+    own = factor
     if given.base_batch_size is not None:
-        factor *= phase.batch_size / given.base_batch_size
+        own *= phase.batch_size / given.base_batch_size
     for epochs in (phase.epochs, given.cycle, given.warmup_epochs, *given.milestones):
         in_steps(epochs, steps_per_epoch)
     rate = learning_rates.find(given.schedule, "config.learning_rate.schedule")(
         learning_rates.RateSettings(
-            values=tuple(factor * value for value in given.rates),
+            values=tuple(own * value for value in given.rates),
             milestones=tuple(given.milestones),
             cycle=given.cycle,
-            final=factor * given.final,
+            final=own * given.final,
             epochs=phase.epochs,
             steps_per_epoch=steps_per_epoch,
             options=given.options.to_dict(),
+            base=None if training is None else learning_rate(training, steps_per_epoch, factor),
+            base_epochs=0 if training is None else training.epochs,
         )
     )
     warmup = in_steps(given.warmup_epochs, steps_per_epoch)
@@ -70,11 +77,25 @@ def in_steps(epochs: float, steps_per_epoch: int) -> int:
     return steps
 
 
-def optimizer(phase: Any, steps_per_epoch: int, rate_factor: float = 1.0) -> Any:
-    """The optimizer of a phase. `weight_decay` is not its business: kernels carry it as L2."""
-    options: dict[str, Any] = {"learning_rate": learning_rate(phase, steps_per_epoch, rate_factor)}
+def optimizer(
+    phase: Any, steps_per_epoch: int, rate_factor: float = 1.0, training: Any = None
+) -> Any:
+    """The optimizer of a phase. `weight_decay` is not its business: kernels carry it as L2.
+
+    Args:
+        phase, steps_per_epoch, rate_factor, training: as in `learning_rate`.
+    """
+    rate = learning_rate(phase, steps_per_epoch, rate_factor, training)
+    options: dict[str, Any] = {"learning_rate": rate}
     if phase.clip_norm:
         options["global_clipnorm"] = phase.clip_norm
+    if phase.low_momentum is not None:
+        steps = in_steps(phase.epochs, steps_per_epoch)
+        rise = phase.learning_rate.options.get("rise", learning_rates.RISE)
+        cycle = (phase.momentum, phase.low_momentum, phase.momentum)
+        momentum = learning_rates.OneCycle(*cycle, steps=steps, rise=rise)
+        options |= {"momentum_schedule": momentum, "nesterov": phase.nesterov}
+        return learning_rates.ScheduledMomentumSGD(**options)
     if phase.optimizer == "sgd":
         options |= {"momentum": phase.momentum, "nesterov": phase.nesterov}
     elif phase.optimizer == "rmsprop":

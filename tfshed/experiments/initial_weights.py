@@ -7,7 +7,7 @@ from pathlib import Path
 FINAL = "model.keras"
 
 
-def weights_file(given: str) -> str | None:
+def weights_file(given: str, field: str = "config.initial_weights") -> str | None:
     """Returns the file that `initial_weights` means; None for random initial weights.
 
     For a run directory, it is the final model.
@@ -28,6 +28,6 @@ def weights_file(given: str) -> str | None:
         return str(path / FINAL)
     what = f"no {FINAL}: is that run finished?" if path.is_dir() else "nothing is there"
     raise FileNotFoundError(
-        'config.initial_weights: expected "fresh", "imagenet", a weights file or the directory of '
-        f"a finished run, received {given}: {what}"
+        f'{field}: expected "fresh", "imagenet", a weights file or the directory of a finished '
+        f"run, received {given}: {what}"
     )

@@ -59,7 +59,7 @@ def cifar10_renda(config: Any) -> None:
     config.data.name, config.data.augmentation = "cifar10", "pad_crop_flip"
     config.data.eval_batch_size = 500
     config.model.preprocessing = "standardize"
-    for phase in (config.train, config.prune):
+    for phase in (config.train, config.prune, config.retrain):
         phase.batch_size, phase.momentum, phase.nesterov = 128, 0.9, False
         phase.weight_decay, phase.decay_on = 2e-4, "all"
     train, rate = config.train, config.train.learning_rate

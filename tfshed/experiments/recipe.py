@@ -9,7 +9,7 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-PHASES = ("train", "prune")
+PHASES = ("train", "prune", "retrain")
 
 
 def recipe() -> ConfigDict:
@@ -17,31 +17,44 @@ def recipe() -> ConfigDict:
 
     Epochs are counted in passes over the training data and may be fractions except for the number
     of epochs itself. Phases: `train` trains all weights, `prune` prunes `initial_weights` and
-    trains on.
+    trains on, `retrain` prunes `initial_weights` once and trains with fixed masks.
 
     * `initial_weights`: "" (fresh), "imagenet", a weights or `.keras` file, or a run directory.
     * `scale`: see `scaled`.
     * `data`: `name` (see `tfshed.datasets.load`), `image_size`, `augmentation`, `fraction` of the
-      training examples, `eval_split` (None: the data's own), `eval_fraction`, `eval_batch_size`
+      training examples, `held_out`: a fraction of the training examples that is not trained on
+      (each epoch is validated on it, and the results have the evaluation of its best epoch, too),
+      `eval_split` (None: the data's own), `eval_fraction`, `eval_batch_size`
       (None: the phase's).
     * `model`: `name` and `options` (see `tfshed.models.build`), `preprocessing`.
     * `checkpoint`: every so many epochs and, if not 0, steps; how many to `keep`; `best`: a metric,
       such as "val_accuracy", by which the best checkpoint at the end of an epoch is kept as well
-      ("": none).
+      ("": none); `keep_epochs`: epochs whose weights are kept for good, to rewind to; 0 is before
+      training.
+    * `start`, for the phase `retrain`: `weights` that are kept ("": as the strategy says; or
+      "fresh", RUN, RUN@EPOCH, a file), `masks` ("": `initial_weights` pruned as the phase says; or
+      a pruned RUN or file), `run`: the run whose epochs the strategy goes back to ("":
+      `initial_weights`).
     * `non_finite`: what to do when the loss or a weight is NaN or infinite. `action`: "stop" ends
       the run, "rollback" goes back to the last checkpoint and on from there with the learning rate
       times `rate_factor`, at most `retries` times, "go_on" only warns. `every_steps`: how often to
       look at the loss within an epoch; weights are looked at before every checkpoint.
-    * each phase: `epochs`, `batch_size` (global), `optimizer`, `momentum`, `nesterov`, `clip_norm`
-      (0: none), `weight_decay` d (d * w is added to the gradient) of `decay_on` "kernels" (of
-      convolutions and dense layers) or "all" (trainable variables), `label_smoothing`,
-      `jit_compile` ("auto", "true", "false"), `steps_per_execution`, `learning_rate`.
+    * each phase: `epochs`, `batch_size` (global), `optimizer`, `momentum`, `nesterov`,
+      `low_momentum` (if not None, SGD's momentum falls to it within the first tenth of the phase
+      and comes back until its end, each along half a cosine, as goes with "one_cycle"),
+      `clip_norm` (0: none), `weight_decay` d (d * w is added to the gradient) of `decay_on`
+      "kernels" (of convolutions and dense layers) or "all" (trainable variables),
+      `label_smoothing`, `jit_compile` ("auto", "true", "false"), `steps_per_execution`,
+      `learning_rate`.
     * `learning_rate`: `schedule` (see `tfshed.learning_rates.register`) with `rates` (the first
-      alone for "constant" and "cosine"), `milestones` and `cycle` in epochs, `final` (where
-      "cosine" ends), `options` of schedules of one's own; `warmup_epochs`: during them the rate,
-      whichever it is, is multiplied by what grows from 0 to 1. `base_batch_size`: if not None,
-      rates hold at that batch size and are scaled in proportion to `batch_size`; None: never
-      scaled.
+      alone for "constant", "cosine" and "linear"), `milestones` and `cycle` in epochs, `final`
+      (where "cosine" and "linear" end), `options` of the schedule; `warmup_epochs`: during them
+      the rate, whichever it is, is multiplied by what grows from 0 to 1. `base_batch_size`: if not
+      None, rates hold at that batch size and are scaled in proportion to `batch_size`; None: never
+      scaled. For retraining, "fine_tune" is the last rate of the phase `train`, "rewind" its last
+      epochs, "as_training" all of it stretched to the epochs of the phase; "scaled_restart" and
+      "one_cycle" go between the lowest and the highest of `rates`, or of those of `train` if
+      `rates` is empty.
     * `prune` besides: `schedule`, `sparsity`, `initial_sparsity`, `time_constant`, `cycle`, `gate`,
       `gate_mode`, `begin`, `end` (None: the last epoch), `round_epochs`, `keep_per_round`, `power`,
       `snap_final`; `frequency` of updates in steps, or, if not None, `frequency_epochs` in epochs;
@@ -53,6 +66,13 @@ def recipe() -> ConfigDict:
       dense, others have `sparsity`), `selective_decay` (its rate; 0: none) with
       `selective_decay_threshold` (None: the quantile), `evaluate_updates` (validate at every
       update, too).
+
+    * `retrain` besides: `strategy` (see `tfshed.experiments.retraining.strategies`), which says
+      where weights come from, at which rate and how long; `sparsity` (0: no pruning, the control),
+      `criterion`, `granularity`, `scope`, `select` of the pruning before; `rounds`: prune and
+      retrain so many times, each time the same fraction of what is left; `budget_most`: Scratch-B
+      has at most so many times the epochs of training (None: no limit; 2 on ImageNet).
+      `learning_rate.schedule` "as_strategy" is the strategy's.
 
     Example:
         >>> config = recipe()
@@ -71,6 +91,7 @@ def recipe() -> ConfigDict:
             "image_size": placeholder(int),
             "augmentation": "none",
             "fraction": 1.0,
+            "held_out": 0.0,
             "eval_split": placeholder(str),
             "eval_fraction": 1.0,
             "eval_batch_size": placeholder(int),
@@ -79,7 +100,10 @@ def recipe() -> ConfigDict:
     config.model = ConfigDict(
         {"name": "resnet20", "preprocessing": placeholder(str), "options": ConfigDict()}
     )
-    config.checkpoint = ConfigDict({"every_epochs": 1, "every_steps": 0, "keep": 2, "best": ""})
+    config.checkpoint = ConfigDict(
+        {"every_epochs": 1, "every_steps": 0, "keep": 2, "best": "", "keep_epochs": ()}
+    )
+    config.start = ConfigDict({"weights": "", "masks": "", "run": ""})
     config.non_finite = ConfigDict(
         {"action": "stop", "every_steps": 100, "rate_factor": 0.5, "retries": 3}
     )
@@ -117,6 +141,20 @@ def recipe() -> ConfigDict:
             "evaluate_updates": False,
         }
     )
+    config.retrain = _phase(epochs=90, rates=(), milestones=())
+    config.retrain.learning_rate.schedule = "as_strategy"
+    config.retrain.update(
+        {
+            "strategy": "rewind_rate",
+            "sparsity": 0.8,
+            "criterion": "magnitude",
+            "granularity": "unstructured",
+            "scope": "global",
+            "select": placeholder(str),
+            "rounds": 1,
+            "budget_most": placeholder(float),
+        }
+    )
     config.lock()
     return config
 
@@ -129,6 +167,7 @@ def _phase(epochs: int, rates: tuple[float, ...], milestones: tuple[float, ...])
             "optimizer": "sgd",
             "momentum": 0.9,
             "nesterov": False,
+            "low_momentum": placeholder(float),
             "clip_norm": 0.0,
             "weight_decay": 0.0,
             "decay_on": "kernels",

@@ -17,9 +17,11 @@ from tfshed.core.criteria import CRITERIA
 from tfshed.core.near_miss import near_miss
 from tfshed.datasets import AUGMENTATIONS
 from tfshed.experiments.recipe import PHASES, recipe
+from tfshed.experiments.retraining.strategies import STRATEGIES
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("linear", "exponential", "cyclic", "polynomial", "constant", "one_shot", "iterative")
+AS_STRATEGY = "as_strategy"
 ACTIONS = ("stop", "rollback", "go_on")
 # No run has more epochs, examples in a batch or steps between updates.
 MOST_EPOCHS, MOST = 1_000_000, 2**31 - 1
@@ -48,6 +50,7 @@ def check(config: Any) -> None:
     _choice("config.data.augmentation", config.data.augmentation, AUGMENTATIONS)
     for name in ("fraction", "eval_fraction"):
         _number(f"config.data.{name}", config.data[name], above=0, most=1)
+    _number("config.data.held_out", config.data.held_out, least=0, below=1)
     for name in ("image_size", "eval_batch_size"):
         if config.data[name] is not None:
             check_int(f"config.data.{name}", config.data[name], 1, MOST)
@@ -59,7 +62,10 @@ def check(config: Any) -> None:
     _number("config.non_finite.rate_factor", config.non_finite.rate_factor, above=0, below=1)
     for name in PHASES:
         _check_phase(f"config.{name}", config[name])
+    for i, epoch in enumerate(config.checkpoint.keep_epochs):
+        check_int(f"config.checkpoint.keep_epochs[{i}]", epoch, 0, MOST_EPOCHS)
     _check_pruning("config.prune", config.prune)
+    _check_retraining("config.retrain", config.retrain)
 
 
 def _check_phase(path: str, phase: Any) -> None:
@@ -67,6 +73,9 @@ def _check_phase(path: str, phase: Any) -> None:
     check_int(f"{path}.batch_size", phase.batch_size, 1, MOST)
     check_int(f"{path}.steps_per_execution", phase.steps_per_execution, 1, MOST)
     _choice(f"{path}.optimizer", phase.optimizer, OPTIMIZERS)
+    if phase.low_momentum is not None:
+        _number(f"{path}.low_momentum", phase.low_momentum, above=0, most=phase.momentum)
+        _choice(f"{path}.optimizer", phase.optimizer, ("sgd",))
     _choice(f"{path}.jit_compile", phase.jit_compile, ("auto", "true", "false"))
     _choice(f"{path}.decay_on", phase.decay_on, ("kernels", "all"))
     for name in ("momentum", "label_smoothing"):
@@ -77,7 +86,10 @@ def _check_phase(path: str, phase: Any) -> None:
 
 
 def _check_rate(path: str, rate: Any) -> None:
-    learning_rates.find(rate.schedule, f"{path}.schedule")
+    # The strategy of retraining brings one that is made of the rate of training.
+    own = rate.schedule != AS_STRATEGY or not path.startswith("config.retrain.")
+    if own:
+        learning_rates.find(rate.schedule, f"{path}.schedule")
     base = rate.base_batch_size
     if base is not None:
         check_int(f"{path}.base_batch_size", base, 1, MOST)
@@ -92,7 +104,8 @@ def _check_rate(path: str, rate: Any) -> None:
         _number(f"{path}.milestones[{i}]", milestone, above=before, most=MOST_EPOCHS)
         before = milestone
     stepped = rate.schedule in ("multistep", "cyclic")
-    if not rate.rates or (stepped and len(rate.rates) != len(rate.milestones) + 1):
+    missing = own and not rate.rates and learning_rates.needs_rates(rate.schedule)
+    if missing or (stepped and len(rate.rates) != len(rate.milestones) + 1):
         raise ValueError(
             f"{path}: expected one rate more than milestones, received rates "
             f"{tuple(rate.rates)} and milestones {tuple(rate.milestones)}"
@@ -146,6 +159,19 @@ def _check_pruning(path: str, prune: Any) -> None:
             raise ValueError(f"{where}: expected (regex, sparsity), received {pair!r}")
         _regex(where, pair[0])
         _number(where, pair[1], least=0, below=1)
+
+
+def _check_retraining(path: str, phase: Any) -> None:
+    STRATEGIES.get(phase.strategy, f"{path}.strategy")
+    CRITERIA.get(phase.criterion, f"{path}.criterion")
+    granularity.get(phase.granularity, f"{path}.granularity")
+    _number(f"{path}.sparsity", phase.sparsity, least=0, below=1)
+    _choice(f"{path}.scope", phase.scope, ("global", "layer"))
+    if phase.select is not None:
+        _regex(f"{path}.select", phase.select)
+    check_int(f"{path}.rounds", phase.rounds, 1, MOST)
+    if phase.budget_most is not None:
+        _number(f"{path}.budget_most", phase.budget_most, least=1, most=MOST_EPOCHS)
 
 
 def _same_fields(wanted: ConfigDict, given: Any, path: str) -> None:

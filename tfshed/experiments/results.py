@@ -60,8 +60,11 @@ def results(
             "keep_target": _target(pruning.groups),
             "keep_actual": sum(kept) / sum(sizes),
             "threshold": max(float(to_numpy(g.threshold).max()) for g in pruning.groups),
-            "updates": run_updates(run),
         }
+        if run.prunes:
+            found["updates"] = run_updates(run)
+    if run.retrains:
+        found["strategy"] = run.phase.strategy
     if run.rollbacks:
         found["rollbacks"] = run.rollbacks
     if run.rows_missing:

@@ -21,8 +21,17 @@ from tfshed.experiments.initial_weights import FINAL, weights_file
 from tfshed.experiments.interruption import InterruptedRunError, StopRequest, stop_request
 from tfshed.experiments.model_state import capture, paths, restore
 from tfshed.experiments.non_finite import non_finite
+from tfshed.experiments.recipe_check import AS_STRATEGY
 from tfshed.experiments.recorded import comparable, missing_rows, read_json
 from tfshed.experiments.results import as_json, results, results_table
+from tfshed.experiments.retraining.sources import at_epoch, read_weights
+from tfshed.experiments.retraining.starting_point import (
+    StartingPoint,
+    check_training,
+    put_start,
+    starting_point,
+)
+from tfshed.experiments.retraining.strategies import STRATEGIES
 from tfshed.experiments.run_lock import run_lock
 from tfshed.experiments.scaling import scaled
 from tfshed.experiments.settings import Settings
@@ -59,7 +68,7 @@ class Run:
         self.distribution = distribution or distributed.setup("one_device")
         self.config = scaled(settings.config)
         self.phase = self.config[settings.phase]
-        self.prunes = settings.phase == "prune"
+        self.prunes, self.retrains = settings.phase == "prune", settings.phase == "retrain"
         self.path = Path(settings.workdir)
         keras.config.set_dtype_policy(settings.precision)
         keras.utils.set_random_seed(settings.seed)
@@ -67,13 +76,28 @@ class Run:
             _ask_for_determinism()
         data = self.config.data
         self.data = datasets.load(data.name, data_dir=settings.data_dir, image_size=data.image_size)
+        if data.held_out:
+            self.data = self.data.with_held_out(data.held_out)
         self._check_batch()
+        self.start: StartingPoint | None = None
+        if self.retrains:
+            self._find_start()
         self.steps_per_epoch = self.data.steps_per_epoch(self.phase.batch_size, data.fraction)
         self.total_steps = from_recipe.in_steps(self.phase.epochs, self.steps_per_epoch)
         # How often the run went back to a checkpoint, and rows that its tables had before.
         self.rollbacks = self.rows_missing = 0
         self.model = self._model()
         self._check_weights()
+
+    def _find_start(self) -> None:
+        """Weights, masks, epochs and rate, which the strategy decides."""
+        phase, rate = self.phase, self.phase.learning_rate
+        check_training(self.settings)
+        with self.distribution.scope():
+            self.start = starting_point(self.config, self._net, self.settings.seed)
+        phase.epochs = self.start.epochs
+        if rate.schedule == AS_STRATEGY:
+            rate.schedule = STRATEGIES.get(phase.strategy).rate
 
     def _check_batch(self) -> None:
         batch, replicas = self.phase.batch_size, self.distribution.replicas
@@ -89,21 +113,37 @@ class Run:
                 "Keras cannot evaluate in the middle of an epoch; received True"
             )
 
+    def _net(self, seed: int, weights: str | None = None) -> Any:
+        """The net of the recipe, not compiled."""
+        given = self.config.model
+        return models.build(
+            given.name,
+            input_shape=self.data.image_shape,
+            classes=self.data.classes,
+            weight_decay=self.phase.weight_decay,
+            decay_on=self.phase.decay_on,
+            preprocessing=given.preprocessing,
+            seed=seed,
+            weights=weights,
+            **given.options,
+        )
+
+    def _initial_net(self) -> Any:
+        """The net with the weights that the run begins with."""
+        given, seed = self.config.initial_weights, self.settings.seed
+        if self.retrains:
+            return self._net(seed)
+        if at_epoch(given) is None:
+            return self._net(seed, weights_file(given))
+        model = self._net(seed)
+        model.set_weights(read_weights(given, model, "config.initial_weights"))
+        return model
+
     def _model(self) -> Any:
-        phase, given = self.phase, self.config.model
+        phase = self.phase
         with self.distribution.scope():
             self.metrics = from_recipe.metrics(self.data.classes)
-            model = models.build(
-                given.name,
-                input_shape=self.data.image_shape,
-                classes=self.data.classes,
-                weight_decay=phase.weight_decay,
-                decay_on=phase.decay_on,
-                preprocessing=given.preprocessing,
-                seed=self.settings.seed,
-                weights=weights_file(self.config.initial_weights),
-                **given.options,
-            )
+            model = self._initial_net()
             if self.prunes:
                 model = from_recipe.pruned(model, phase, self.steps_per_epoch, self.settings.seed)
             model.compile(
@@ -111,6 +151,7 @@ class Run:
                     phase,
                     self.steps_per_epoch,
                     self.config.non_finite.rate_factor**self.rollbacks,
+                    None if phase is self.config.train else self.config.train,
                 ),
                 loss=from_recipe.loss(phase),
                 metrics=self.metrics,
@@ -119,6 +160,8 @@ class Run:
             )
             if self.prunes:
                 ensure_pruning(model)
+            if self.start is not None:
+                put_start(model, self.start)
             model.optimizer.build(model.trainable_variables)
         return model
 
@@ -134,12 +177,16 @@ class Run:
             shard=self.distribution.shard,
         )
 
-    def eval_data(self) -> Any:
-        """This worker's share of the evaluation split."""
+    def validation_data(self) -> Any:
+        """This worker's share of what every epoch is validated on."""
+        return self.eval_data(datasets.HELD_OUT if self.config.data.held_out else None)
+
+    def eval_data(self, split: str | None = None) -> Any:
+        """This worker's share of a split, by default of the one that the results are of."""
         given = self.config.data
         return self.data.evaluation(
             given.eval_batch_size or self.phase.batch_size,
-            split=given.eval_split,
+            split=split or given.eval_split,
             shard=self.distribution.shard,
             fraction=given.eval_fraction,
         )
@@ -182,7 +229,8 @@ class Run:
             self._check_rows(newest)
             self.go_to(newest)
         before = None if folder is None else read_json(self.path / BEFORE)
-        if self.prunes and start == 0 and (before is None or self.distribution.worker_count > 1):
+        unknown = before is None or self.distribution.worker_count > 1
+        if self.settings.phase != "train" and start == 0 and unknown:
             before = self.evaluate()
             if folder is not None:
                 folder.write_json(BEFORE, as_json(before))
@@ -195,12 +243,27 @@ class Run:
         after = self.evaluate()
         self._save()
         found = results(self, before, after, seconds, start)
+        if self.config.data.held_out:
+            found["best"] = self._best(checkpoints)
         if folder is not None:
             folder.write_text("results.txt", results_table(found) + "\n")
             # Last: whoever finds it finds all the rest.
             folder.write_json(RESULTS, as_json(found))
             print_fn(f"\n{results_table(found)}\n\nAll of it is in {self.path}")
         return found
+
+    def _best(self, checkpoints: Checkpoints) -> dict[str, float]:
+        """What the epoch comes to that was best on the held-out examples, and which one it is."""
+        best = checkpoints.best()
+        if best is None:
+            return {}
+        last = capture(self.model)
+        with self.distribution.scope():
+            restore(self.model, best.arrays)
+            found = self.evaluate()
+            restore(self.model, last)
+        epoch = best.info["step"] / self.steps_per_epoch
+        return {**found, "epoch": epoch, "held_out_accuracy": best.info["value"]}
 
     def _folder(self) -> RunDirectory:
         data = {"examples": self.data.examples, "fingerprint": self.data.fingerprint()}

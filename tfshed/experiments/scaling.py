@@ -44,5 +44,9 @@ def scaled(config: ConfigDict) -> ConfigDict:
                 if phase[field] is not None:
                     phase[field] *= ratio
             phase.frequency = max(1, round(phase.frequency * config.scale))
+    training = small.train.epochs / config.train.epochs
+    small.checkpoint.keep_epochs = tuple(
+        round(epoch * training) for epoch in config.checkpoint.keep_epochs
+    )
     small.scale = 1.0
     return small

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tfshed.core.backend import to_numpy
 from tfshed.core.import_folder import import_folder
 from tfshed.core.registry import Registry
 
@@ -22,6 +23,9 @@ class RateSettings:
         epochs: of the phase.
         steps_per_epoch: optimizer updates in an epoch.
         options: what else the recipe says in `learning_rate.options`.
+        base: the rate of the phase `train` with the steps of this phase's epochs; None in that
+            phase itself.
+        base_epochs: of the phase `train`.
     """
 
     values: tuple[float, ...]
@@ -31,12 +35,40 @@ class RateSettings:
     epochs: int
     steps_per_epoch: int
     options: Mapping[str, Any]
+    base: Any = None
+    base_epochs: int = 0
+
+    def training(self) -> tuple[Any, int]:
+        """The rate of training and its number of steps.
+
+        Raises:
+            ValueError: this is the phase `train` itself.
+        """
+        if self.base is None:
+            raise ValueError(
+                "learning_rate.schedule: expected a rate of its own in the phase train, received "
+                "one that is made of the rate of training"
+            )
+        return self.base, self.base_epochs * self.steps_per_epoch
+
+    def extremes(self) -> tuple[float, float]:
+        """The lowest and the highest of the rates; without rates, those of training.
+
+        Training is looked at where each of its epochs begins and in its last step.
+        """
+        rates = list(self.values)
+        if not rates:
+            base, steps = self.training()
+            looked_at = [*range(0, steps, self.steps_per_epoch), steps - 1]
+            rates = [float(to_numpy(base(step))) for step in looked_at]
+        return min(rates), max(rates)
 
 
+_WITHOUT_RATES: set[str] = set()
 LEARNING_RATES: Registry[Callable[[RateSettings], Any]] = Registry("learning rate")
 
 
-def register(name: str) -> Callable[[Any], Any]:
+def register(name: str, *, needs_rates: bool = True) -> Callable[[Any], Any]:
     """A decorator that adds a learning rate under a name: a function from `RateSettings` to a
     Keras `LearningRateSchedule`.
 
@@ -44,6 +76,11 @@ def register(name: str) -> Callable[[Any], Any]:
     recipe. A file in `tfshed/learning_rates/` needs no other change anywhere; code outside of the
     package has to be imported before the name is used, which a recipe does that defines its rate
     itself.
+
+    Args:
+        name: of the learning rate.
+        needs_rates: whether a recipe has to give `rates`. False for those that can be made of the
+            rate of training. Default True.
 
     Raises:
         ValueError: the name is taken, or empty.
@@ -58,7 +95,14 @@ def register(name: str) -> Callable[[Any], Any]:
     >>> "inverse_time" in learning_rates.LEARNING_RATES
     True
     """
+    if not needs_rates:
+        _WITHOUT_RATES.add(name)
     return LEARNING_RATES.register(name)
+
+
+def needs_rates(name: str) -> bool:
+    """Whether a recipe that names this learning rate has to give `rates`."""
+    return name not in _WITHOUT_RATES
 
 
 def find(name: Any, path: str | None = None) -> Callable[[RateSettings], Any]:

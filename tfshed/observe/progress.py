@@ -96,11 +96,11 @@ class Progress(keras.callbacks.Callback):
             full = min(BAR, BAR * done // total)
             parts.append("[" + "#" * full + "." * (BAR - full) + "]")
         parts.append(f"{done}/{total} steps" if total else f"{done} steps")
-        parts.append(_clock(spent))
+        parts.append(duration(spent))
         if total and self._done > 1 and not end:
             # The first step compiles: it says nothing about the others.
             left = (now - self._first) / (self._done - 1) * max(0, total - done)
-            parts.append(f"{_clock(left)} left")
+            parts.append(f"{duration(left)} left")
         parts += [f"{name} {value:.3f}" for name, value in self._last.items()]
         text = "  ".join(parts)
         if self._terminal:
@@ -112,10 +112,10 @@ class Progress(keras.callbacks.Callback):
         self._out.flush()
 
 
-def _clock(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Seconds for people.
 
-    >>> _clock(7.4), _clock(75)
+    >>> duration(7.4), duration(75)
     ('7 s', '1 min 15 s')
     """
     whole = round(seconds)

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from tfshed.attach.keras3.private import graph_of, is_functional, nodes_of
+from tfshed.attach.keras3.variables import is_pruning_wrapper
 from tfshed.attach.kernels import Candidate, candidates
 from tfshed.core.backend import to_numpy
 from tfshed.export.shrink import kernel_rules
@@ -108,6 +109,8 @@ def positions(model: Any) -> dict[int, int]:
         layer = node.operation
         if isinstance(layer, keras.layers.TimeDistributed):
             layer = layer.layer  # the layer inside is applied at each time step
+        if is_pruning_wrapper(layer):
+            layer = layer.layer
         now, before = _positions(layer, node), counts.get(id(layer), 0)
         counts[id(layer)] = None if now is None or before is None else before + now
     return {key: count for key, count in counts.items() if count is not None}

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfshed.datasets import example_order, fingerprint
-from tfshed.datasets.decoding import Decoder, readable
+from tfshed.datasets import fingerprint
+from tfshed.datasets.reading_plan import SHUFFLE, ReadingPlan, part, share
+from tfshed.datasets.tf_data import example_order
+from tfshed.datasets.tf_data.decoding import Decoder, readable
 
 # The number of files that are read side by side, of records that are taken from each by turns, and
 # of records in the shuffle buffer (less than 1 GB of ImageNet). They are fixed, since the order of
@@ -55,22 +57,22 @@ class RecordSource:
     def _taken(self, fraction: float) -> np.ndarray:
         """For a fraction of the examples, the number of records from the start of each file."""
         ends = np.cumsum(self._lengths)
-        upto = [example_order.share(int(end), fraction) for end in ends]
+        upto = [share(int(end), fraction) for end in ends]
         # A share is at least one, and so could be more of a file than it holds.
         return np.minimum(np.diff(upto, prepend=0), self._lengths)
 
     def count(self, fraction: float) -> int:
         return int(self._taken(fraction).sum())
 
-    def train(self, plan: example_order.ReadingPlan) -> tf.data.Dataset:
+    def train(self, plan: ReadingPlan) -> tf.data.Dataset:
         lengths = self._taken(plan.fraction)
-        low, high = example_order.part(int(lengths.sum()), plan.shard)
+        low, high = part(int(lengths.sum()), plan.shard)
 
         def epoch(number: Any, done: Any) -> tf.data.Dataset:
             # The seed of this graph, not of the process: `shuffle` mixes it into its own. 0 would
             # have it compare tensors.
             tf.random.set_seed(1)
-            seed = example_order.epoch_seed(plan.seed, number, example_order.SHUFFLE)
+            seed = example_order.epoch_seed(plan.seed, number, SHUFFLE)
             files = tf.random.experimental.stateless_shuffle(
                 tf.range(len(self._files), dtype=tf.int64), seed
             )
@@ -92,12 +94,12 @@ class RecordSource:
             return image, self._checked(label, number)
 
         with tf.device("CPU:0"):
-            found = plan.epochs_left(epoch).map(example, tf.data.AUTOTUNE)
-            return plan.complete(found.batch(plan.local, drop_remainder=True))
+            found = example_order.epochs_left(plan, epoch).map(example, tf.data.AUTOTUNE)
+            return example_order.complete(plan, found.batch(plan.local, drop_remainder=True))
 
     def evaluation(self, batch: int, shard: tuple[int, int], fraction: float) -> tf.data.Dataset:
         lengths = self._taken(fraction)
-        low, high = example_order.part(int(lengths.sum()), shard)
+        low, high = part(int(lengths.sum()), shard)
 
         def example(number: Any, record: Any) -> tuple[tf.Tensor, tf.Tensor]:
             encoded, label = self._parse(record)

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfshed.datasets import augment
+from tfshed.datasets.tf_data import augment
 
 # The fraction of the shorter side that is usually used in evaluation: 224 of 256.
 CENTRAL = 0.875

@@ -6,11 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-# "pad_crop_flip": He et al. 2016 (arXiv 1512.03385), section 4.2. "crop_flip": Szegedy et al. 2015
-# (arXiv 1409.4842), section 6, with the ranges in use since.
-PAD = 4
-AREA, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
-ATTEMPTS = 10
+from tfshed.datasets.augmentations import AREA, ATTEMPTS, PAD, RATIO
 
 
 def flip(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfshed.datasets import example_order, fingerprint
-from tfshed.datasets.decoding import Decoder, readable
+from tfshed.datasets import fingerprint
+from tfshed.datasets.reading_plan import ReadingPlan, part, share, subset
+from tfshed.datasets.tf_data import example_order
+from tfshed.datasets.tf_data.decoding import Decoder, readable
 
 
 class FileSource:
@@ -26,9 +28,9 @@ class FileSource:
         self._paths, self._labels, self._decoder = list(paths), labels, decoder
 
     def count(self, fraction: float) -> int:
-        return example_order.share(self.examples, fraction)
+        return share(self.examples, fraction)
 
-    def train(self, plan: example_order.ReadingPlan) -> tf.data.Dataset:
+    def train(self, plan: ReadingPlan) -> tf.data.Dataset:
         paths, labels = tf.constant(self._paths), tf.constant(self._labels, tf.int32)
 
         def numbered(key: Any, step: Any, ids: Any) -> tf.data.Dataset:
@@ -41,15 +43,13 @@ class FileSource:
             return self._decoder.train(encoded, plan.augmentation, seed), labels[number]
 
         with tf.device("CPU:0"):
-            steps = example_order.shuffled_batches(
-                plan, example_order.subset(self._labels, plan.fraction)
-            )
+            steps = example_order.shuffled_batches(plan, subset(self._labels, plan.fraction))
             found = steps.flat_map(numbered).map(example, tf.data.AUTOTUNE)
-            return plan.complete(found.batch(plan.local, drop_remainder=True))
+            return example_order.complete(plan, found.batch(plan.local, drop_remainder=True))
 
     def evaluation(self, batch: int, shard: tuple[int, int], fraction: float) -> tf.data.Dataset:
-        ids = example_order.subset(self._labels, fraction)
-        low, high = example_order.part(len(ids), shard)
+        ids = subset(self._labels, fraction)
+        low, high = part(len(ids), shard)
         chosen = ids[low:high]
         paths = [self._paths[i] for i in chosen]
 

@@ -1,0 +1,125 @@
+"""Runs a grid: nets once for each seed, then the cells; what is finished is not run again."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfshed.experiments.grids.grid import Cell, Grid
+from tfshed.experiments.grids.grid_table import GridTable, write_table
+from tfshed.experiments.recorded import read_json
+from tfshed.experiments.run import RESULTS, Run
+from tfshed.experiments.settings import Settings
+from tfshed.observe.progress import duration
+from tfshed.observe.run_directory import RunDirectory
+
+LOG = "log.txt"
+
+
+def run_grid(
+    grid: Grid,
+    folder: Path,
+    *,
+    options: Mapping[str, Any] | None = None,
+    part: tuple[int, int] = (0, 1),
+    nets_only: bool = False,
+    print_fn: Callable[[str], None] = print,
+) -> GridTable | None:
+    """Runs what is missing of a grid and writes its table; several cells in one process.
+
+    Every cell is an ordinary run directory, FOLDER/seed<S>/<row>--<column>, and the net of a seed
+    is FOLDER/seed<S>/base. Killed and started again, it goes on where it was.
+
+    Args:
+        grid: what to run.
+        folder: where.
+        options: of every run: `data_dir`, `precision`, `deterministic`.
+        part: (index, count): only every `count`-th cell from `index` on, for several processes.
+            Nets are trained by the first; the others need them to be there.
+        nets_only: train the nets and run no cells. Default False.
+        print_fn: is told of the progress.
+
+    Returns:
+        The table; None if cells are missing, which other processes run.
+
+    Raises:
+        ValueError: the folder holds another grid.
+    """
+    options = dict(options or {})
+    folder = Path(folder)
+    recorded = {
+        "config": grid.config.to_dict(),
+        "rows": {name: dict(changes) for name, changes in grid.rows.items()},
+        "columns": {name: dict(changes) for name, changes in grid.all_columns().items()},
+        "phase": grid.phase,
+        "backend": keras.backend.backend(),
+        "options": {name: str(value) for name, value in options.items() if name != "data_dir"},
+    }
+    if part[0] == 0:
+        RunDirectory(folder, recorded)
+    cells = [(cell, seed) for seed in grid.seeds for cell in grid.cells()][part[0] :: part[1]]
+    work: list[tuple[str, list[Settings]]] = []
+    if part[0] == 0:
+        work += [(f"seed {s}, net", [grid.base_settings(folder, s, options)]) for s in grid.seeds]
+    if nets_only:
+        cells = []
+    work += [
+        (f"seed {s}, {c.row}, {c.column}", grid.cell_settings(c, folder, s, options))
+        for c, s in cells
+    ]
+    _run_all(work, print_fn)
+    return collect(grid, folder)
+
+
+def _run_all(work: list[tuple[str, list[Settings]]], print_fn: Callable[[str], None]) -> None:
+    todo = [(name, runs) for name, runs in work if not (runs[-1].workdir / RESULTS).is_file()]
+    if len(todo) < len(work):
+        print_fn(f"{len(work) - len(todo)} of {len(work)} runs were finished earlier")
+    started, steps = time.monotonic(), 0
+    for number, (name, runs) in enumerate(todo, 1):
+        for settings in runs:
+            steps += run_one(settings)
+        spent = time.monotonic() - started
+        left = spent / number * (len(todo) - number)
+        more = f", about {duration(left)} left" if number < len(todo) else ""
+        print_fn(f"{number}/{len(todo)} {name}: {duration(spent)}{more}")
+
+
+def run_one(settings: Settings) -> int:
+    """One run with its lines in a file of its folder; returns its steps."""
+    run = Run(settings)
+    settings.workdir.parent.mkdir(parents=True, exist_ok=True)
+    log = settings.workdir.with_name(f"{settings.workdir.name}.{LOG}")
+    with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file):
+        run.run(print_fn=print)
+    steps = run.total_steps
+    del run
+    # The graphs and arrays of a cell are of no use to the next one.
+    keras.backend.clear_session(free_memory=False)
+    gc.collect()
+    return steps
+
+
+def collect(grid: Grid, folder: Path) -> GridTable | None:
+    """The table of a grid whose cells are all finished, written to its folder; else None."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for cell in grid.cells():
+        results = [_result(folder, cell, seed) for seed in grid.seeds]
+        if any(result is None for result in results):
+            return None
+        found[cell.row, cell.column] = [result for result in results if result is not None]
+    nets = [read_json(folder / f"seed{seed}" / "base" / RESULTS) for seed in grid.seeds]
+    table = GridTable(grid.seeds, list(grid.rows), list(grid.all_columns()), found, nets)
+    write_table(table, folder)
+    return table
+
+
+def _result(folder: Path, cell: Cell, seed: int) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = read_json(folder / f"seed{seed}" / cell.folder / RESULTS)
+    return found
