@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 
 import keras
@@ -13,6 +14,7 @@ import tfshed
 from tests.nets import BACKEND, JIT, array, kept
 from tfshed import models
 from tfshed.models import preprocessing
+from tfshed.models.sparse_mobilenet import inverted_residuals, sparse_mobilenet_v1
 
 backend = pytest.mark.backend
 
@@ -87,7 +89,7 @@ def test_every_network(name, shape, classes, parameters):
 
 def test_the_names_are_all_tested():
     assert set(models.names()) >= {"resnet20", "resnet56", "resnet110", "vgg16", "convnext_tiny"}
-    assert len(models.names()) == 15
+    assert len(models.names()) == 20
 
 
 @backend
@@ -416,3 +418,14 @@ def test_decay_on_all_variables_is_that_of_normalisation_and_biases_too():
     assert value(pruned.losses) == pytest.approx(wanted, rel=1e-5)
     with pytest.raises(ValueError, match="decay_on: expected .*all.*, received 'bias'"):
         models.build(**TINY, weight_decay=2e-4, decay_on="bias")
+
+
+@pytest.mark.parametrize("name", [name for name in models.names() if name.startswith("sparse_")])
+def test_sparse_mobilenets_are_what_xnnpack_runs_sparse(name):
+    make = sparse_mobilenet_v1
+    if name != "sparse_mobilenet_v1":
+        make = functools.partial(inverted_residuals, name)
+    model = make((32, 32, 3), 10, width=0.1)
+    tfshed.PruneForLatencyOnXNNPack().ensure_model_supports_pruning(model)
+    with pytest.raises(ValueError, match="expected width to be a positive number, received 0"):
+        make((32, 32, 3), 10, width=0)

@@ -55,6 +55,31 @@ def input_specs(model: Any, input_signature: Any = None) -> list[Any]:
     return _called_specs(model)
 
 
+def fixed_batch(specs: list[Any], batch_size: int | None) -> list[Any]:
+    """The same specs with this many examples in their first axis; None: as they are.
+
+    Raises:
+        ValueError: if a spec has another size there, or no axes.
+    """
+    import keras
+    import tensorflow as tf
+
+    if batch_size is None:
+        return specs
+
+    def fixed(spec: Any) -> Any:
+        shape = tuple(spec.shape)
+        if not shape or shape[0] not in (None, batch_size):
+            raise ValueError(
+                f"export: expected inputs whose first axis is open or {batch_size}, for "
+                f"batch_size={batch_size}, received one of shape {shape}. Leave out batch_size or "
+                "change input_signature."
+            )
+        return tf.TensorSpec((batch_size, *shape[1:]), spec.dtype, spec.name)
+
+    return [keras.tree.map_structure(fixed, entry) for entry in specs]
+
+
 def call_model(model: Any, inputs: Sequence[Any]) -> Any:
     """Returns the model's outputs in inference mode, for one argument for each of `input_specs`.
 

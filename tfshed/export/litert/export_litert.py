@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from tfshed.core.arguments import check_int
 from tfshed.export.atomic_path import check_file, workspace
 from tfshed.export.example_inputs import as_arrays, random_inputs
 from tfshed.export.formats import register_format
@@ -21,11 +22,11 @@ from tfshed.export.litert.converter_bugs import mend_file
 from tfshed.export.litert.flatbuffer import parse, weight_uses
 from tfshed.export.litert.full_storage import ways_to_store
 from tfshed.export.litert.layer_table import LiteRTReport, rows
-from tfshed.export.litert.pooled_convolutions import end_sparse_part_at_pooling
+from tfshed.export.litert.separate_parts import separate_sparse_parts
 from tfshed.export.model_and_path import check_model, local_path, quiet
 from tfshed.export.saved_model.replicas import one_replica
 from tfshed.export.serving import serving_object
-from tfshed.export.signature import input_names, input_specs
+from tfshed.export.signature import fixed_batch, input_names, input_specs
 
 logger = logging.getLogger("tfshed")
 
@@ -42,11 +43,13 @@ def litert(
     verify: bool = True,
     tolerance: float | None = None,
     input_signature: Any = None,
+    batch_size: int | None = None,
 ) -> LiteRTReport:
     """Writes the model's forward pass in inference mode as a LiteRT (`.tflite`) file.
 
     The file has the signature `serving_default`. Its inputs and outputs have the names that
-    `export.saved_model` gives them, and the batch size is open. What sparsity does for a layer:
+    `export.saved_model` gives them, and the batch size is open unless `batch_size` fixes it. What
+    sparsity does for a layer:
 
     | weights | stored sparse | how the layer runs |
     |---|---|---|
@@ -58,8 +61,8 @@ def litert(
     | depthwise, embedding, less than 30 % zeros | no | dense |
     | float16 weights of a transposed convolution | no: the outputs would be wrong | dense |
 
-    XNNPACK, LiteRT's engine on CPUs, can run 1x1 convolutions sparse under conditions that
-    `export.report` checks. It never does so on x86 with AVX.
+    XNNPACK, LiteRT's engine on CPUs, can run 1x1 convolutions sparse on ARM and in browsers, but
+    never on x86 with AVX. The result says for each of them whether it will, or why not.
 
     `values` is the dtype of weights with 1024 elements or more:
 
@@ -71,9 +74,11 @@ def litert(
     * "int8" with `representative_data`: activations are int8 too, with fixed scales. The inputs
       and outputs of the file stay float32.
 
-    Where XNNPACK has sparse kernels, it cannot load a file with a 1x1 convolution directly after a
-    global pooling; a RESHAPE is therefore inserted between the two. In four other cases the files
-    of TensorFlow's converter are slow, wrong or refused by interpreters, and are repaired; see
+    Where XNNPACK has sparse kernels, it cannot load some nets, such as those with a 1x1 convolution
+    directly after a global pooling, and computes others wrong, such as those that concatenate 1x1
+    convolutions. A RESHAPE is inserted in these places; see
+    `tfshed/export/litert/separate_parts.py`. In four other cases the files of TensorFlow's
+    converter are slow, wrong or refused by interpreters, and are repaired; see
     `tfshed/export/litert/converter_bugs.py`.
 
     Args:
@@ -90,6 +95,9 @@ def litert(
         tolerance: How much outputs may differ, relative to the largest output. Default None: 1e-4
             for float32, otherwise 1e-4 plus twice the difference of the dense file of this dtype.
         input_signature: As for `export.saved_model`.
+        batch_size: The number of examples that the file takes at once, 1 or more. LiteRT.js, the
+            runtime for browsers, needs a fixed number. Default None: any number, unless
+            `input_signature` fixes it.
 
     Returns:
         A `LiteRTReport`. Its `str()` is a table of how each layer is stored and run.
@@ -116,7 +124,7 @@ def litert(
     Source: LiteRT's schema (`SparsityParameters`) and its kernels `FullyConnectedSparseWeight1x4`
     and `1x16`; XNNPACK's conditions from the README of its delegate, section "Sparse inference".
     """
-    _check_options(values, representative_data, tolerance)
+    _check_options(values, representative_data, tolerance, batch_size)
     check_model(model, input_signature)
     if not isinstance(model, keras.Model):
         raise TypeError(
@@ -127,7 +135,7 @@ def litert(
     check_layers(model, values)
     target = local_path(path)
     check_file(target, overwrite)
-    specs = input_specs(model, input_signature)
+    specs = fixed_batch(input_specs(model, input_signature), batch_size)
     calibration = None
     if representative_data is not None:
         calibration = calibration_batches(representative_data, specs, input_names(specs))
@@ -166,6 +174,7 @@ def litert(
         rows(content, model, sparse, in_full),
         found,
         comparison.dense if comparison is not None else None,
+        any(spec.shape.rank and spec.shape[0] is None for spec in keras.tree.flatten(specs)),
     )
 
 
@@ -185,7 +194,7 @@ def _first_correct(
     for written, in_full in ways:
         content = dense
         if written is not dense:
-            content = end_sparse_part_at_pooling(mend_file(written))
+            content = separate_sparse_parts(mend_file(written)) or dense
         stored = [use for use in weight_uses(parse(content)) if use.block]
         # If no kernel can skip zeros, sparse storage is worth it only if the file is smaller.
         faster = any(not use.unpacking for use in stored)
@@ -201,7 +210,9 @@ def _first_correct(
     raise wrong
 
 
-def _check_options(values: str, representative_data: Any, tolerance: float | None) -> None:
+def _check_options(
+    values: str, representative_data: Any, tolerance: float | None, batch_size: int | None
+) -> None:
     if values not in VALUES:
         raise ValueError(f"export: expected values as one of {VALUES}, received {values!r}.")
     if representative_data is not None and values != "int8":
@@ -214,3 +225,5 @@ def _check_options(values: str, representative_data: Any, tolerance: float | Non
             f"export: expected tolerance as a number of 0 or more, received {tolerance!r}. Pass "
             "verify=False to compare nothing."
         )
+    if batch_size is not None:
+        check_int("batch_size", batch_size, 1)

@@ -12,11 +12,13 @@ import numpy as np
 
 from tfshed.attach.keras3.private import layers_in, own_state, own_weights
 from tfshed.export.litert.flatbuffer import WeightUse, data, element, parse, weight_uses
+from tfshed.export.litert.xnnpack import why_dense
 from tfshed.observe.text_table import text_table
 
 # The converter stores weights with fewer zeros than this dense.
 FEWEST_ZEROS = 0.3
 SPARSE_OPS = ("CONV_2D", "FULLY_CONNECTED")
+SPARSE = "sparse"
 IN_FLOAT32, FROM_INT8 = ", computed in float32", ", int8 activations"
 # Measured by benchmarks/litert_latency.py with one thread, layers of 1024 x 1024, 85 % zeros.
 BATCHES = (
@@ -39,6 +41,11 @@ FLOAT_FOR_INT8 = (
     "Layers whose int8 weights are stored sparse compute in float32, which takes 3 to 8 times as "
     "long as dense int8 on x86 with AVX-512. For speed use sparse=False."
 )
+WHERE = "where it has sparse kernels (ARM, WebAssembly, RISC-V; on x86 only without AVX)"
+OPEN_BATCH = (
+    "The batch is open: TensorFlow Lite's interpreters take any batch, but LiteRT.js and LiteRT's "
+    "CompiledModel refuse the file. batch_size=1 fixes it."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +62,8 @@ class OperatorRow:
         runs: "1x4 blocks" or "1x16 blocks" (by a kernel that skips zeros), "densified" (stored
             sparse and expanded before it runs) or "dense".
         reason: Why it runs like this.
+        xnnpack: For a 1x1 convolution "sparse" if XNNPACK runs it sparse where it has sparse
+            kernels, otherwise the reason why it does not. "" for all other operators.
     """
 
     name: str
@@ -65,6 +74,7 @@ class OperatorRow:
     size: int
     runs: str
     reason: str
+    xnnpack: str = ""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -82,6 +92,7 @@ class LiteRTReport:
             output, on random inputs or the first batch of `representative_data`. None if not
             verified.
         dense_difference: The same for the dense file; None if not measured.
+        open_batch: Whether the file takes batches of any size.
     """
 
     path: Path
@@ -92,6 +103,7 @@ class LiteRTReport:
     rows: list[OperatorRow]
     difference: float | None
     dense_difference: float | None
+    open_batch: bool = True
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -128,7 +140,25 @@ class LiteRTReport:
             more = self.dense_difference
             dense = "" if more is None else f" (dense file: {more:.1e})"
             lines.append(f"largest difference of the outputs: {self.difference:.1e}{dense}")
-        return "\n".join([*lines, *self._notes()])
+        return "\n".join([*lines, *self._xnnpack(), *self._notes()])
+
+    def _xnnpack(self) -> list[str]:
+        """What XNNPACK does with the 1x1 convolutions, those it runs dense by reason."""
+        pointwise = [row for row in self.rows if row.xnnpack]
+        sparse = [row for row in pointwise if row.xnnpack == SPARSE]
+        if not pointwise or not any(row.runs != "dense" for row in self.rows):
+            return []
+        lines = [
+            f"XNNPACK runs {len(sparse)} of {len(pointwise)} 1x1 convolutions sparse, {WHERE}."
+        ]
+        reasons: dict[str, list[str]] = {}
+        for row in pointwise:
+            if row.xnnpack != SPARSE:
+                reasons.setdefault(row.xnnpack, []).append(row.name)
+        for reason, names in reasons.items():
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            lines.append(f"  {names[0]}{more} dense: {reason}")
+        return lines
 
     def _notes(self) -> list[str]:
         found = {row.runs for row in self.rows}
@@ -139,6 +169,7 @@ class LiteRTReport:
             BATCHES_INT8: "1x16 blocks" in found and not full,
             BATCHES_FULL_INT8: full,
             FLOAT_FOR_INT8: floats,
+            OPEN_BATCH: self.open_batch,
         }
         return [note for note, holds in notes.items() if holds]
 
@@ -157,7 +188,14 @@ def rows(content: bytes, model: Any, sparse: bool, in_full: str = "") -> list[Op
     for layer in layers_in(model):
         own = [*own_weights(layer), *own_state(layer)]
         layers.setdefault(layer.name, set()).update(math.prod(v.shape) for v in own)
-    return [_row(file, use, layers, sparse, in_full) for use in weight_uses(file)]
+    dense = why_dense(file)
+    return [
+        dataclasses.replace(
+            _row(file, use, layers, sparse, in_full),
+            xnnpack=(dense[id(use.operator)] or SPARSE) if id(use.operator) in dense else "",
+        )
+        for use in weight_uses(file)
+    ]
 
 
 def _row(

@@ -16,7 +16,7 @@ from tfshed.core.backend import to_numpy
 from tfshed.export.formats import register_format
 from tfshed.export.report import kernel_rows
 from tfshed.export.report.model_report import Report
-from tfshed.export.report.runtimes import verdicts, xnnpack_conditions
+from tfshed.export.report.runtimes import behind_pooling, verdicts, xnnpack_conditions
 from tfshed.export.report.sizes import MEASURED_FORMATS, sizes
 from tfshed.observe.replace_file import replace_file
 
@@ -90,9 +90,9 @@ def report(
         )
     files = {} if path is None else _files(Path(path))
     found = kernel_rows.rows(model)
-    conditions = xnnpack_conditions(model, found)
+    conditions, behind = xnnpack_conditions(model, found), behind_pooling(model)
     rows = [
-        dataclasses.replace(row, runtimes=verdicts(row, layer, conditions, model))
+        dataclasses.replace(row, runtimes=verdicts(row, layer, conditions, behind))
         for row, layer in found
     ]
     result = Report(

@@ -17,6 +17,11 @@ FLOOR = (
 )
 
 
+PROCESSORS = (
+    "Zeros that XNNPACK can skip: in browsers (WebAssembly) and on 32-bit ARM single weights or "
+    "Block(4, 1), on 64-bit ARM (phones) single weights or Block(1, 4), on x86 with AVX none. "
+    "Write the file with export.litert(..., batch_size=1), since LiteRT.js takes no open batch."
+)
 MARKS = {True: "yes", False: "NO", None: "depends"}
 KERNEL_HEAD = ["kernel", "layer", "shape", "weights", "sparsity", "FLOPs", "without zeros", "zeros"]
 VERDICT_HEAD = ["runtime", "faster", "why", "kernels"]

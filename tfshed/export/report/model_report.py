@@ -12,6 +12,7 @@ from tfshed.export.report.cells import (
     FLOOR,
     KERNEL_HEAD,
     MARKS,
+    PROCESSORS,
     SIZE_HEAD,
     VERDICT_HEAD,
     kernel_cells,
@@ -20,7 +21,7 @@ from tfshed.export.report.cells import (
 )
 from tfshed.export.report.html_page import page
 from tfshed.export.report.kernel_rows import KernelRow
-from tfshed.export.report.runtimes import BLOCKS, Condition
+from tfshed.export.report.runtimes import BLOCKS, XNNPACK, Condition
 from tfshed.export.report.sizes import Size
 from tfshed.observe.text_table import text_table
 
@@ -77,10 +78,11 @@ class Report:
                 "What can skip the zeros",
                 *_verdict_table(self.kernels),
                 DENSE_RUNTIMES,
-                *([BATCHES] if self._has_blocks() else []),
+                *([BATCHES] if self._runs_faster(BLOCKS) else []),
                 "",
                 "XNNPACK's conditions for sparse 1x1 convolutions",
                 *(f"  {MARKS[c.holds]:8}{c.name}: {c.found}" for c in self.xnnpack),
+                *([PROCESSORS] if self._runs_faster(XNNPACK) else []),
             ]
         )
 
@@ -102,10 +104,14 @@ class Report:
 
     def notes(self) -> list[str]:
         """Sentences on what runtimes do with zeros."""
-        return [DENSE_RUNTIMES, *([BATCHES] if self._has_blocks() else [])]
+        return [
+            DENSE_RUNTIMES,
+            *([BATCHES] if self._runs_faster(BLOCKS) else []),
+            *([PROCESSORS] if self._runs_faster(XNNPACK) else []),
+        ]
 
-    def _has_blocks(self) -> bool:
-        return any(v.faster and v.runtime == BLOCKS for r in self.kernels for v in r.runtimes)
+    def _runs_faster(self, runtime: str) -> bool:
+        return any(v.faster and v.runtime == runtime for r in self.kernels for v in r.runtimes)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns all attributes as values that JSON can hold."""

@@ -45,15 +45,10 @@ def xnnpack_conditions(model: Any, rows: Sequence[tuple[KernelRow, Any]]) -> lis
     The conditions are those of its code, and of the README of LiteRT's delegate, section "Sparse
     inference".
     """
-    behind = _behind_pooling(model)
+    behind, why = behind_pooling(model), _why_not(model)
     pointwise = [row for row, x in rows if _is_pointwise(x) and id(x) not in behind]
     weights = sum(row.weights for row in pointwise)
     zeros = sum(row.weights - row.nonzero for row in pointwise) / max(weights, 1)
-    try:
-        PruneForLatencyOnXNNPack().ensure_model_supports_pruning(model)
-        graph, why = True, "it does"
-    except ValueError as error:
-        graph, why = False, str(error).removeprefix("pruning_policy: ")
     return [
         Condition(
             "1x1 convolutions: stride 1, no groups, no dilation, no padding",
@@ -69,9 +64,9 @@ def xnnpack_conditions(model: Any, rows: Sequence[tuple[KernelRow, Any]]) -> lis
             "the part starts at a 3x3 convolution of stride 2 over 3 channels, padded by 1 on each "
             "side, ends at a global average pooling, and has in between only 1x1 and depthwise "
             "(3x3 or 5x5, stride 1 or 2, padded) convolutions, additions, multiplications, "
-            "elementwise functions and bilinear resizing",
-            graph,
-            why,
+            "elementwise functions and bilinear resizing, but no other global pooling",
+            not why,
+            why or "it does",
         ),
         Condition(
             "float values, stored sparse (DENSIFY)",
@@ -87,11 +82,11 @@ def xnnpack_conditions(model: Any, rows: Sequence[tuple[KernelRow, Any]]) -> lis
 
 
 def verdicts(
-    row: KernelRow, layer: Any, conditions: Sequence[Condition], model: Any
+    row: KernelRow, layer: Any, conditions: Sequence[Condition], behind: set[int]
 ) -> tuple[Verdict, ...]:
     """Returns the verdicts on one kernel: which runtimes can skip its zeros."""
     found = [_blocks(row, layer)]
-    if id(layer) in _behind_pooling(model):
+    if id(layer) in behind:
         reason = "it follows the global pooling, where XNNPACK's sparse part ends"
         found.append(Verdict(XNNPACK, False, reason))
     elif _is_pointwise(layer):
@@ -107,17 +102,30 @@ def verdicts(
     return tuple(found)
 
 
-def _behind_pooling(model: Any) -> set[int]:
-    """The ids of the convolutions whose input is a global pooling's output."""
+def _why_not(model: Any) -> str:
+    """Why XNNPACK runs nothing of the model sparse, as far as its layers tell; "" if it may."""
+    try:
+        PruneForLatencyOnXNNPack().ensure_model_supports_pruning(model)
+    except ValueError as error:
+        return str(error).removeprefix("pruning_policy: ")
+    return ""
+
+
+def behind_pooling(model: Any) -> set[int]:
+    """The ids of the convolutions behind the pooling that ends the part that XNNPACK runs sparse.
+
+    Without such a part there are none.
+    """
     graph = graph_of(model)
-    if not is_functional(graph):
+    if not is_functional(graph) or _why_not(model):
         return set()
     pooled: set[int] = set()
     found: set[int] = set()
     for node in nodes_of(graph):
-        if isinstance(node.operation, L.GlobalAveragePooling2D):
+        behind = not node.is_input and any(id(tensor) in pooled for tensor in node.input_tensors)
+        if behind or isinstance(node.operation, L.GlobalAveragePooling2D):
             pooled |= {id(tensor) for tensor in node.output_tensors}
-        elif isinstance(node.operation, L.Conv2D) and id(node.input_tensors[0]) in pooled:
+        if behind and isinstance(node.operation, L.Conv2D):
             found.add(id(node.operation))
     return found
 

@@ -1,0 +1,143 @@
+"""A MobileNetV1 trained, pruned and exported: accuracy, bytes and latency in one table.
+
+    python benchmarks/sparse_mobilenet.py [--sparsity 0.7 0.85 0.95] [--output OUTPUT]
+
+The net is trained on the digits of sklearn, enlarged to 32x32 pixels of 3 channels, then pruned
+once for each sparsity with `PruneForLatencyOnXNNPack` and trained on. Every net becomes a LiteRT
+file of batch 1, whose own accuracy is measured. Latency is that of LiteRT.js under Node if it is
+installed (`npm install` in scripts/browser), where sparse kernels run; else it is left out. OUTPUT
+gets the files, the table as CSV, and what `scripts/browser/serve.py OUTPUT` shows in a browser.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import tfshed
+from tfshed.export.litert.interpreter import interpreter
+from tfshed.models.sparse_mobilenet import sparse_mobilenet_v1
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+import _litert_js
+
+BATCH = 32
+SHOWN = 0.85  # the sparse file of the page, if there is one
+CLASSES = [str(digit) for digit in range(10)]
+
+
+def digits():
+    """Training and test images from 0 to 255 as (x, y) pairs, the same at every call."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    images = np.repeat(np.repeat(found.images, 4, axis=1), 4, axis=2) * (255 / 16)
+    images = np.repeat(images[..., None], 3, axis=-1).astype("float32")
+    order = np.random.default_rng(0).permutation(len(images))
+    train, test = order[360:], order[:360]
+    return (images[train], found.target[train]), (images[test], found.target[test])
+
+
+def trained(train, epochs: int):
+    """The unpruned net."""
+    keras.utils.set_random_seed(0)
+    # Its first normalisation takes care of pixels from 0 to 255.
+    model = sparse_mobilenet_v1(train[0].shape[1:], len(CLASSES), width=0.25)
+    fit(model, train, epochs, [])
+    return model
+
+
+def fit(model, train, epochs: int, callbacks) -> None:
+    model.compile(
+        keras.optimizers.Adam(1e-3),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    model.fit(*train, batch_size=BATCH, epochs=epochs, callbacks=callbacks, verbose=0)
+
+
+def pruned(dense, sparsity: float, train, epochs: int):
+    """A copy of the net, pruned step by step in the first half of its training."""
+    model = keras.models.clone_model(dense)
+    model.set_weights(dense.get_weights())
+    steps = -(-len(train[0]) // BATCH) * epochs
+    schedule = tfshed.PolynomialDecay(0.0, sparsity, 0, max(1, steps // 2), frequency=5)
+    policy = tfshed.PruneForLatencyOnXNNPack()
+    model = tfshed.prune_low_magnitude(model, schedule, pruning_policy=policy)
+    fit(model, train, epochs, [tfshed.UpdatePruningStep()])
+    return tfshed.strip_pruning(model)
+
+
+def accuracy(file: Path, test) -> float:
+    """Of the LiteRT file itself, image by image."""
+    runner = interpreter(file.read_bytes()).get_signature_runner("serving_default")
+    (name,) = runner.get_input_details()
+    answers = [next(iter(runner(**{name: x[None]}).values())).argmax() for x in test[0]]
+    return float(np.mean(np.array(answers) == test[1]))
+
+
+def latencies(files, test) -> list[float | None]:
+    """The median milliseconds of each file in LiteRT.js; None without it."""
+    if _litert_js.missing():
+        print(f"No latencies: {_litert_js.missing()}", file=sys.stderr)
+        return [None] * len(files)
+    runs = _litert_js.run(files, [{"image": test[0][:1]}] * len(files), rounds=60)
+    errors = [run.error for run in runs if run.error]
+    if errors:
+        raise RuntimeError(errors[0])
+    return [float(np.median(run.times)) for run in runs]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--sparsity", nargs="+", type=float, default=[0.7, 0.85, 0.95])
+    parser.add_argument("--epochs", type=int, default=20, help="of training, and again of pruning")
+    parser.add_argument("--images", type=int, default=None, help="use only so many for training")
+    parser.add_argument("--output", type=Path, default=Path("out/sparse_mobilenet"))
+    given = parser.parse_args()
+    given.output.mkdir(parents=True, exist_ok=True)
+    train, test = digits()
+    train = tuple(part[: given.images] for part in train)
+    dense = trained(train, given.epochs)
+    nets = {"dense": dense}
+    for sparsity in given.sparsity:
+        nets[f"{sparsity:.0%}"] = pruned(dense, sparsity, train, given.epochs)
+    files, reports = [], []
+    for name, model in nets.items():
+        files.append(given.output / f"{name.removesuffix('%')}.tflite")
+        reports.append(tfshed.export.litert(model, files[-1], batch_size=1, overwrite=True))
+    rows = [
+        {
+            "net": name,
+            "accuracy": round(accuracy(file, test), 4),
+            "bytes": report.size,
+            "sparse layers": sum(row.xnnpack == "sparse" for row in report.rows),
+            "ms": None if time is None else round(time, 3),
+        }
+        for name, file, report, time in zip(nets, files, reports, latencies(files, test))
+    ]
+    with (given.output / "table.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    for row in (dict(zip(rows[0], rows[0])), *rows):
+        print("".join(f"{value!s:>16}" for value in row.values()))
+    shown = min(range(1, len(files)), key=lambda i: abs(given.sparsity[i - 1] - SHOWN))
+    shutil.copyfile(files[shown], given.output / "sparse.tflite")
+    images = [
+        {"label": int(y), "pixels": x.ravel().tolist()} for x, y in zip(test[0][:10], test[1])
+    ]
+    page = {"shape": [1, *test[0].shape[1:]], "classes": CLASSES, "images": images}
+    (given.output / "examples.json").write_text(json.dumps(page))
+    print(f"Written to {given.output}. See it: python scripts/browser/serve.py {given.output}")
+
+
+if __name__ == "__main__":
+    main()

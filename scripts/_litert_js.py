@@ -1,0 +1,103 @@
+"""Runs LiteRT files in LiteRT.js under Node, where XNNPACK has sparse kernels (WebAssembly).
+
+Needs Node 20 or newer and, once, `npm install` in scripts/browser.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+FOLDER = Path(__file__).parent / "browser"
+# Where @litertjs/core is, if not where `npm install` in scripts/browser puts it.
+VARIABLE = "TFSHED_LITERT_JS"
+SECONDS = 600
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What LiteRT.js made of a file.
+
+    Attributes:
+        outputs: arrays by the names of the outputs, flat.
+        times: milliseconds of each timed run.
+        error: what it said if it could not load or run the file, else "".
+    """
+
+    outputs: dict[str, np.ndarray]
+    times: list[float]
+    error: str
+
+
+def package() -> Path:
+    """The folder of @litertjs/core."""
+    return Path(os.environ.get(VARIABLE) or FOLDER / "node_modules" / "@litertjs" / "core")
+
+
+def missing() -> str:
+    """What is lacking to run LiteRT.js, with what to do; "" if nothing is."""
+    if shutil.which("node") is None:
+        return "LiteRT.js: Node is not installed; install Node 20 or newer"
+    if not (package() / "wasm").is_dir():
+        return f"LiteRT.js: not at {package()}; run `npm install` in scripts/browser"
+    return ""
+
+
+def run(
+    files: Sequence[str | os.PathLike[str]],
+    inputs: Sequence[Mapping[str, np.ndarray]],
+    rounds: int = 0,
+) -> list[Run]:
+    """Runs each file once for its outputs, and all of them in turn `rounds` times for their times.
+
+    Args:
+        files: LiteRT files with a fixed batch.
+        inputs: for each file its inputs, in the order of its signature; float32, int32 or uint8.
+        rounds: how often each file is timed.
+
+    Raises:
+        RuntimeError: Node or LiteRT.js is missing, or Node ended with an error.
+    """
+    if missing():
+        raise RuntimeError(missing())
+    with tempfile.TemporaryDirectory() as folder:
+        job = {
+            "package": str(package().resolve()),
+            "rounds": rounds,
+            "files": [
+                {"path": str(Path(file).resolve()), "inputs": _written(given, Path(folder, str(i)))}
+                for i, (file, given) in enumerate(zip(files, inputs, strict=True))
+            ],
+        }
+        path = Path(folder, "job.json")
+        path.write_text(json.dumps(job))
+        command = ["node", "--experimental-wasm-relaxed-simd", FOLDER / "under_node.mjs", path]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    if done.returncode:
+        raise RuntimeError(f"LiteRT.js under Node ended with an error:\n{done.stderr[-2000:]}")
+    return [
+        Run(
+            {name: np.array(o, float) for name, o in zip(found["names"], found["outputs"])},
+            found["times"],
+            found["error"],
+        )
+        for found in json.loads(done.stdout)
+    ]
+
+
+def _written(inputs: Mapping[str, np.ndarray], folder: Path) -> list[dict[str, object]]:
+    folder.mkdir()
+    found = []
+    for i, array in enumerate(inputs.values()):
+        path = folder / f"{i}.bin"
+        path.write_bytes(np.ascontiguousarray(array).tobytes())
+        found.append({"path": str(path), "dtype": array.dtype.name, "shape": list(array.shape)})
+    return found
