@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
+
+import pytest
 
 # Read once, when TensorFlow's libraries are loaded: so before the first import of Keras.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -10,32 +14,37 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 _workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _threads = max(1, (os.cpu_count() or 1) // _workers)
 os.environ.setdefault("OMP_NUM_THREADS", str(_threads))
-
-import gc  # noqa: E402
-from collections.abc import Iterator  # noqa: E402
-
-import _quiet  # noqa: E402
-
-# The controller of pytest-xdist would print at the end what TensorFlow says at its start.
-_quiet.import_tensorflow()
-
-import keras  # noqa: E402
-import pytest  # noqa: E402
-import tensorflow as tf  # noqa: E402
-
-if keras.backend.backend() == "tensorflow":
-    # Before the first operation, and once in a process: MirroredStrategy(["CPU:0", "CPU:1"])
-    # then has two replicas on a machine without accelerators.
-    tf.config.set_logical_device_configuration(
-        tf.config.list_physical_devices("CPU")[0],
-        [tf.config.LogicalDeviceConfiguration(), tf.config.LogicalDeviceConfiguration()],
-    )
-    tf.config.threading.set_intra_op_parallelism_threads(_threads)
+# Most of the time of a test that trains under XLA (all do on JAX) is XLA's compiler, which takes a
+# fifth as long for code that is not optimized. Without fused multiply-add, which AVX has not, the
+# numbers do not depend on what is fused with what. Programs that a test starts inherit this.
+# `scripts/test --slow` sets XLA_FLAGS to nothing: the same tests then run what users run.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_max_isa=AVX",
+)
 
 
-# What the imports made is left out of every collection of garbage.
-gc.collect()
-gc.freeze()
+def pytest_configure(config: pytest.Config) -> None:
+    """Imports TensorFlow and Keras in processes that run tests, not in one that hands them out."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return
+    import _quiet
+
+    _quiet.import_tensorflow()
+    import keras
+    import tensorflow as tf
+
+    if keras.backend.backend() == "tensorflow":
+        # Before the first operation, and once in a process: MirroredStrategy(["CPU:0", "CPU:1"])
+        # then has two replicas on a machine without accelerators.
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0],
+            [tf.config.LogicalDeviceConfiguration(), tf.config.LogicalDeviceConfiguration()],
+        )
+        tf.config.threading.set_intra_op_parallelism_threads(_threads)
+    # What the imports made is left out of every collection of garbage.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -48,6 +57,9 @@ def memory_goes() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def fresh_session() -> Iterator[None]:
     """Seeds Python, NumPy and the backend before a test; clears Keras' global state after it."""
+    import keras
+    import tensorflow as tf
+
     keras.utils.set_random_seed(0)
     # Collectives are remembered by their keys for the life of a process, shapes included, and each
     # strategy counts from the same base: another net under a second one would be a mismatch.

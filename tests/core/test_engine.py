@@ -228,8 +228,7 @@ def test_every_compiled_step_is_as_simulated(name):
         machine.check(want, weights, t)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
+RUNS = given(
     seed=st.integers(0, 10**6),
     scope=st.sampled_from(["global", "layer"]),
     grid=st.sampled_from([None, 3]),
@@ -240,9 +239,9 @@ def test_every_compiled_step_is_as_simulated(name):
     begin=st.integers(0, 3),
     frequency=st.integers(1, 5),
 )
-def test_any_run_is_as_simulated(
-    seed, scope, grid, scale, threshold, shed_every, final, begin, frequency
-):
+
+
+def check_run(seed, scope, grid, scale, threshold, shed_every, final, begin, frequency):
     schedule = LinearDecay(final, end_step=9, begin_step=begin, frequency=frequency)
     steps = list(walk([(4, 3), (5,) * 2], 10, seed=seed, grid=grid, scale=scale))
     config = {"scope": scope, "threshold": threshold, "shed_every": shed_every}
@@ -252,6 +251,19 @@ def test_any_run_is_as_simulated(
         weights = want.step(t, machine.weights, after)
         machine.step(after)
         machine.check(want, weights, t)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@RUNS
+def test_any_run_is_as_simulated(**run):
+    check_run(**run)
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@RUNS
+def test_any_of_many_runs_is_as_simulated(**run):
+    check_run(**run)
 
 
 @pytest.mark.backend
