@@ -31,6 +31,8 @@ only_new_keras = pytest.mark.skipif(
     KERAS < (3, 15), reason="Keras 3.15 wrote its own layers here, and no older one reads them"
 )
 OBJECTS = json.loads((FOLDER / "objects.json").read_text())
+# Classes that have another name now; files name them by the registered one, which stays.
+RENAMED = {"Ahead": "EarlierSchedule"}
 
 WRAPPER = pytest.param("PruneLowMagnitude", marks=only_new_keras)  # it holds a layer
 
@@ -103,6 +105,9 @@ def check_holds(found, saved):
     """All that was saved is there: more may be, and where a class lives is its own business."""
     if isinstance(saved, dict):
         for key in saved.keys() - {"module"}:
+            if key == "class_name":
+                assert found[key] == RENAMED.get(saved[key], saved[key])
+                continue
             # Keras' own classes have none, but for the optimizers on PyTorch.
             if key != "registered_name" or saved[key] is not None:
                 check_holds(found[key], saved[key])
@@ -130,7 +135,7 @@ def same_behaviour(found, wanted):
 def test_an_object_is_read_and_does_the_same(name):
     saved = OBJECTS[name]["saved"]
     found = keras.saving.deserialize_keras_object(saved)
-    assert type(found).__name__ == name
+    assert type(found).__name__ == RENAMED.get(name, name)
     again = json.loads(json.dumps(keras.saving.serialize_keras_object(found)))
     check_holds(again, saved)
     if name == "CyclicExponentialDecay":

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         PolynomialDecay,
         PruningSchedule,
     )
-    from tfshed.core.schedules.ahead import Ahead
+    from tfshed.core.schedules.earlier import EarlierSchedule
     from tfshed.core.selective_decay import SelectiveWeightDecay
     from tfshed.experiments.retraining.keep_epochs import KeepEpochs
     from tfshed.experiments.retraining.retrain_model import retrain
@@ -51,12 +51,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Ahead",
     "Balanced",
     "Block",
     "ConstantSparsity",
     "Criterion",
     "CyclicExponentialDecay",
+    "EarlierSchedule",
     "ExponentialDecay",
     "Filter",
     "Granularity",
@@ -96,12 +96,12 @@ __all__ = [
 
 # The file in which each public name is.
 _FILES = {
-    "Ahead": "tfshed.core.schedules.ahead",
     "Balanced": "tfshed.core.granularity",
     "Block": "tfshed.core.granularity",
     "ConstantSparsity": "tfshed.core.schedules",
     "Criterion": "tfshed.core.criteria",
     "CyclicExponentialDecay": "tfshed.core.schedules",
+    "EarlierSchedule": "tfshed.core.schedules.earlier",
     "ExponentialDecay": "tfshed.core.schedules",
     "Filter": "tfshed.core.granularity",
     "Granularity": "tfshed.core.granularity",

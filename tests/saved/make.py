@@ -150,7 +150,7 @@ def write_kinds():
     decay = tfshed.SelectiveWeightDecay(0.01)
     first = wrap(
         layers.Conv2D(4, 2, activation="relu", name="conv"),
-        tfshed.Ahead(tfshed.LinearDecay(0.5, 9, frequency=2), 2),
+        tfshed.EarlierSchedule(tfshed.LinearDecay(0.5, 9, frequency=2), 2),
         granularity=tfshed.Block(4, 1),
         criterion=tfshed.Random(5),
         weight_decay=decay,
@@ -230,7 +230,7 @@ def objects():
         tfshed.LinearDecay(0.9, 35, begin_step=5, initial_sparsity=0.2, frequency=3),
         tfshed.OneShot(0.7, step=12),
         tfshed.PolynomialDecay(0.1, 0.8, 2, 31, power=2, frequency=5),
-        tfshed.Ahead(tfshed.PolynomialDecay(0.1, 0.8, 2, 31), 3),
+        tfshed.EarlierSchedule(tfshed.PolynomialDecay(0.1, 0.8, 2, 31), 3),
         rates.MultiStep((0.1, 0.01, 0.001), (2, 4.5), steps_per_epoch=6, warmup_epochs=0.5),
         rates.CyclicStep((0.1, 0.01), (1.5,), cycle=3, steps_per_epoch=4),
         tfshed.Magnitude(),

@@ -15,7 +15,7 @@ import keras
 PACKAGE = "tfshed"
 # Files that were written with an earlier version hold these names: they never change.
 FILES = {
-    "Ahead": "tfshed.core.schedules.ahead",
+    "Ahead": "tfshed.core.schedules.earlier",
     "Balanced": "tfshed.core.granularity.grouped",
     "Block": "tfshed.core.granularity.block",
     "ConstantSparsity": "tfshed.core.schedules.simple",

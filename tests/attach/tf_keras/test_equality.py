@@ -9,7 +9,7 @@ import pytest
 import tfshed
 from tests.attach.tf_keras.nets import real, tf_keras
 from tfshed import tfmot
-from tfshed.core.schedules.ahead import Ahead
+from tfshed.core.schedules.earlier import EarlierSchedule
 
 STEPS = 10
 
@@ -129,7 +129,7 @@ def test_masks_are_those_of_tfmot_in_every_step(case):
     assert differences(rows, found) == [0] * STEPS
 
     ours = tfshed.prune_low_magnitude(
-        build(keras, make, values), Ahead(schedule(tfshed)), monotone=False, **options
+        build(keras, make, values), EarlierSchedule(schedule(tfshed)), monotone=False, **options
     )
     found = steps(keras, ours, in_force, tfshed.UpdatePruningStep(), optimizer, eager)
     assert differences(rows, found) == [0] * STEPS
@@ -149,7 +149,9 @@ def test_m_by_n_and_updates_from_the_first_step_on():
         plain = build(keras, convolutional, values)
         granularity = tfshed.NxM(2, 4) if options else None
         tfshed.sparsify(plain, 0.5, scope="layer", granularity=granularity)
-        ours = tfshed.prune_low_magnitude(plain, Ahead(schedule(tfshed)), monotone=False, **options)
+        ours = tfshed.prune_low_magnitude(
+            plain, EarlierSchedule(schedule(tfshed)), monotone=False, **options
+        )
         if options:
             ours = tfshed.prune_low_magnitude(plain, schedule(tfshed), **options)
         found = steps(keras, ours, in_force, tfshed.UpdatePruningStep(), sgd)

@@ -12,22 +12,22 @@ from tests.nets import array, data, kept, net
 pytestmark = pytest.mark.backend
 
 
-def test_ahead_is_another_schedule_early():
+def test_an_earlier_schedule_is_another_one_moved():
     inner = tfshed.PolynomialDecay(0.0, 0.8, 4, 10, frequency=3)
-    ahead = tfshed.Ahead(inner, 2)
-    assert [ahead(step) for step in range(12)] == [inner(step + 2) for step in range(12)]
-    assert ahead.default_scope == "layer" and ahead.final_sparsity == 0.8
-    assert tfshed.Ahead(tfshed.OneShot(0.5)).default_scope == "global"
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(ahead))
-    assert again == ahead != tfshed.Ahead(inner)
+    earlier = tfshed.EarlierSchedule(inner, 2)
+    assert [earlier(step) for step in range(12)] == [inner(step + 2) for step in range(12)]
+    assert earlier.default_scope == "layer" and earlier.final_sparsity == 0.8
+    assert tfshed.EarlierSchedule(tfshed.OneShot(0.5)).default_scope == "global"
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(earlier))
+    assert again == earlier != tfshed.EarlierSchedule(inner)
     for wrong in ((3, 1), (inner, -1), (inner, 1.5)):
         with pytest.raises(ValueError, match="expected"):
-            tfshed.Ahead(*wrong)
+            tfshed.EarlierSchedule(*wrong)
 
 
 def test_ahead_in_training(tmp_path):
     model = tfshed.prune_low_magnitude(
-        net(), tfshed.Ahead(tfshed.ConstantSparsity(0.5, 3)), monotone=False
+        net(), tfshed.EarlierSchedule(tfshed.ConstantSparsity(0.5, 3)), monotone=False
     )
     eager = keras.backend.backend() != "jax"
     model.compile("sgd", keras.losses.MeanSquaredError(), run_eagerly=eager)

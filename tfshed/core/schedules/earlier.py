@@ -10,15 +10,16 @@ from tfshed.core.arguments import check_int
 from tfshed.core.schedules import PruningSchedule
 
 
-@keras.saving.register_keras_serializable(package="tfshed")
-class Ahead(PruningSchedule):
-    """Another schedule, moved to an earlier time: Ahead(s, n)(step) = s(step + n).
+# Files know this class by its first name.
+@keras.saving.register_keras_serializable(package="tfshed", name="Ahead")
+class EarlierSchedule(PruningSchedule):
+    """Another schedule, moved to an earlier time: EarlierSchedule(s, n)(step) = s(step + n).
 
     It serves to compare with tfmot. tfmot chooses the masks of step n before that step, by the
     weights that step n - 1 left. With `monotone=False`, tfshed chooses the masks of step n at its
-    end. So `Ahead(schedule)` with `monotone=False` and `scope="layer"` gives the same masks as
-    tfmot, update by update, from step 2 on. What tfmot prunes at step 1, before any training, can
-    be pruned with `tfshed.sparsify`.
+    end. So `EarlierSchedule(schedule)` with `monotone=False` and `scope="layer"` gives the same
+    masks as tfmot, update by update, from step 2 on. What tfmot prunes at step 1, before any
+    training, can be pruned with `tfshed.sparsify`.
 
     Args:
         schedule: A pruning schedule of tfshed or tfmot.
@@ -28,7 +29,7 @@ class Ahead(PruningSchedule):
         ValueError: `schedule` is no schedule, or `steps` no int >= 0.
 
     >>> from tfshed import ConstantSparsity
-    >>> schedule = Ahead(ConstantSparsity(0.5, begin_step=10, frequency=5), steps=2)
+    >>> schedule = EarlierSchedule(ConstantSparsity(0.5, begin_step=10, frequency=5), steps=2)
     >>> [step for step in range(20) if schedule(step)[0]]
     [8, 13, 18]
     """
@@ -55,6 +56,6 @@ class Ahead(PruningSchedule):
         return {"schedule": schedule, "steps": self.steps}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Ahead:
+    def from_config(cls, config: dict[str, Any]) -> EarlierSchedule:
         schedule = keras.saving.deserialize_keras_object(config["schedule"])
         return cls(schedule, config["steps"])
