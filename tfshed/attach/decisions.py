@@ -25,10 +25,11 @@ class Decision:
     """What becomes of one kernel.
 
     Attributes:
-        candidate: the kernel and the layer that made it.
-        pruned: whether it is declared to be pruned; if it is frozen, as soon as it is trained.
-        reason: why it is not; empty if it is.
-        by_policy: whether it is the user's `PruningPolicy` that leaves it out.
+        candidate: The kernel and the layer that made it.
+        pruned: Whether it is declared to be pruned. A frozen kernel is pruned as soon as it is
+            trained.
+        reason: Why it is not pruned; empty if it is.
+        by_policy: Whether the user's `PruningPolicy` is the reason.
     """
 
     candidate: Candidate
@@ -91,7 +92,7 @@ def _decide(
     forbidden = policy is not None and not policy.allow_pruning(candidate.owner)
     if forbidden:
         reason = f"pruning policy {type(policy).__name__}"
-    # Rules are asked in any case, so that a pattern on a frozen layer is no unknown name.
+    # The rules decide in any case, so that a pattern for a frozen layer counts as used.
     wanted, why = selection.decide(candidate, explicit)
     if reason or not wanted:
         return Decision(candidate, False, reason or why, forbidden)

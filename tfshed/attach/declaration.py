@@ -25,12 +25,12 @@ class Declaration:
     """What `prune_low_magnitude` declared for a whole model.
 
     Attributes:
-        config: how to prune.
-        selection: the user's rules; they decide when the model has variables.
-        kernels: the kernels of a model that was loaded, as `saved_kernels` wrote them; they count
-            in place of the rules, some of which, such as functions, cannot be saved.
-        pruned: of which kernels of a model that was loaded, by their number among its candidates,
-            pruning had taken weights when it was saved: their zeros are held.
+        config: How the model is pruned.
+        selection: The user's rules, which decide as soon as the model has variables.
+        kernels: The kernels of a model that was read from a file, as `saved_kernels` wrote them.
+            They replace the rules, some of which, such as functions, cannot be saved.
+        pruned: The numbers of those kernels, among the candidates of a model from a file, of which
+            pruning had set weights to zero when it was saved; these zeros are held.
     """
 
     config: PruningConfig

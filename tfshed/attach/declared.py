@@ -1,4 +1,4 @@
-"""What `prune_low_magnitude` noted about models: declarations without wrappers, and its choices."""
+"""What tfshed remembers of declared models: declarations without wrappers, and what was decided."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tfshed.attach.weak_table import WeakTable
 
 
 class Choice(NamedTuple):
-    """What was decided about one kernel: an entry of the report."""
+    """What was decided about one kernel, without the kernel itself."""
 
     path: str
     layer: str
@@ -34,14 +34,14 @@ def declaration_of(layer: Any) -> Declaration | None:
 
 
 def withdraw(layer: Any) -> None:
-    """Takes a declaration and its report back."""
+    """Forgets a declaration and what was decided for it."""
     _declarations.pop(layer)
     _reports.pop(layer)
 
 
 def put_report(layer: Any, decisions: Sequence[Any]) -> None:
     """Notes what was decided about each kernel of a layer, given as a list of `Decision`."""
-    # Without the kernels, whose layers may hold this one: then it would never go.
+    # The kernels are left out: their layers may hold this one, which then would never be deleted.
     _reports[layer] = [Choice(d.path, d.layer, d.shape, d.pruned, d.reason) for d in decisions]
 
 

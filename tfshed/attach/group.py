@@ -1,4 +1,4 @@
-"""The kernels that are pruned by one configuration, with their masks and thresholds."""
+"""`PruningGroup`: the kernels that are pruned by one configuration, with masks and thresholds."""
 
 from __future__ import annotations
 
@@ -25,25 +25,32 @@ from tfshed.core.schedules.due import sparsity_at_start, usable_sparsity, with_s
 
 
 class PruningGroup:
-    """State of one configuration: masks, threshold, counts; `prune` and `shed` move it on.
+    """Kernels that are pruned in the same way, with the state of their pruning.
+
+    In each optimizer step `prune` is called before the inner optimizer and `shed` after it (with
+    `monotone=False` both after it).
 
     Args:
-        config: how to prune.
-        kernels: what to prune; at least one.
-        hold_zeros: whether weights that are zero at the start are held; default: as `config` says.
-            Those that pruning took are held in any case.
+        config: How the kernels are pruned.
+        kernels: The kernels, at least one.
+        hold_zeros: Whether weights that are zero at the start are held at zero. None (default)
+            means what `config` says. Weights that pruning made zero are held in any case.
 
     Attributes:
-        masks: one bool variable for each kernel, of the granularity's mask shape; True = kept.
-        threshold: float32 variable (scopes,), the shedding threshold.
-        target: float32 variable (), the target keep-ratio in force: 1 before the first update.
-        step: int32 variable (), the last optimizer step that was looked at.
-        counts: int32 variable (3, scopes): kept after the last update; pruned by the schedule, and
-            found shed at updates, since the start. In weights, or blocks.
-        events: int32 variable (2,), what went wrong since the start, see `problems`.
-        criterion_state: for each kernel the variables that the criterion keeps, by name.
-        totals: numpy (scopes,), how many weights (blocks) there are.
-        position: how many elements the groups before this one have, see `number_positions`.
+        masks: One bool variable for each kernel, of the granularity's mask shape; True = kept.
+        threshold: float32 variable (scopes,), the magnitudes below which weights are shed.
+        target: float32 variable (), the target keep-ratio in force; 1 before the first update.
+        step: int32 variable (), the last optimizer step in which `prune` was called.
+        counts: int32 variable (3, scopes), in weights or blocks: how many were kept after the last
+            update, how many the schedule has pruned since the start, and how many updates have
+            found shed since the start.
+        decay_threshold: float32 variable (scopes,), see `tfshed.core.engine.Totals`.
+        events: int32 variable (2,), how often something went wrong since the start; `problems`
+            tells it in sentences.
+        criterion_state: For each kernel the variables that the criterion keeps, by name.
+        totals: NumPy array (scopes,), how many weights (blocks) each scope has.
+        position: How many weights (blocks) the groups before this one have, see
+            `number_positions`.
     """
 
     def __init__(
@@ -118,7 +125,7 @@ class PruningGroup:
         due, sparsity = self.config.schedule(step)
         due, sparsity = with_start(self.at_start, step, due, ops.cast(sparsity, "float32"))
         due = ops.logical_and(due, new_step)
-        # A schedule that gives no sparsity changes nothing.
+        # If the schedule gives no usable sparsity, such as NaN, this update is left out.
         usable, sparsity = usable_sparsity(sparsity)
         usable = ops.logical_and(due, usable)
         count_event(self.events, REFUSED, ops.cast(due, "int32") - ops.cast(usable, "int32"))
@@ -201,7 +208,7 @@ class PruningGroup:
             kernel.variable.assign(weight)
 
     def write_zeros(self) -> None:
-        """Writes exact zeros under the masks once more."""
+        """Sets weights that the masks remove to exactly zero once more."""
         for kernel, mask in zip(self.kernels, self.masks):
             _, weight = engine.shed(
                 self.config, read(kernel.variable), read(mask), None, kernel.axes
@@ -214,7 +221,7 @@ class PruningGroup:
         return self.state.variables
 
     def hold_present_zeros(self) -> None:
-        """Takes weights (blocks) that are zero now for pruned ones."""
+        """Treats weights (blocks) that are zero now as pruned from now on."""
         counts = to_numpy(self.counts).copy()
         for kernel, mask, scope in zip(self.kernels, self.masks, self.scopes):
             before = to_numpy(mask)
@@ -234,7 +241,14 @@ class PruningGroup:
         return self.config.granularity.expand(read(self.masks[i]), shape, kernel.axes)
 
     def gradient(self, i: int, grad: Any, mask: Any, masked: bool) -> Any:
-        """The gradient of kernel `i`: with selective weight decay, zero under the mask if asked."""
+        """The gradient with which the inner optimizer steps kernel `i`.
+
+        Args:
+            i: The number of the kernel.
+            grad: Its gradient, dense; selective weight decay is added to it.
+            mask: Its mask in this step.
+            masked: Whether the result is zero where the mask removes weights.
+        """
         kernel, config = self.kernels[i], self.config
         if config.weight_decay is not None:
             weight, gone = read(kernel.variable), read(self.decay_threshold)[self.scopes[i]]
@@ -292,7 +306,11 @@ class PruningGroup:
 
 
 def number_positions(groups: Sequence[PruningGroup]) -> None:
-    """Gives every group of a model positions of its own, so that no two kernels draw alike."""
+    """Numbers the elements of all groups of a model through.
+
+    The random criterion draws a number from each position; with the same positions two kernels
+    would lose the same elements.
+    """
     position = 0
     for group in groups:
         group.position = position

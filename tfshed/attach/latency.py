@@ -152,10 +152,10 @@ class _Graph:
 def _first(
     begin: Iterable[Any], stop: Callable[[Any], bool], onward: Callable[[Any], list[Any]]
 ) -> list[Any]:
-    """The operations at which every way from `begin` stops first; none if one does not."""
-    found, ahead, seen = [], list(begin), set()
-    while ahead:
-        operation = ahead.pop()
+    """The first operations on each path from `begin` at which `stop` holds; none if one has none."""
+    found, waiting, seen = [], list(begin), set()
+    while waiting:
+        operation = waiting.pop()
         if operation is None or id(operation) in seen:
             continue
         seen.add(id(operation))
@@ -164,7 +164,7 @@ def _first(
         elif not onward(operation):
             return []
         else:
-            ahead += onward(operation)
+            waiting += onward(operation)
     return found
 
 

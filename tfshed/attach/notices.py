@@ -1,7 +1,7 @@
-"""What users are told about pruning while a model is trained: the same words on both Keras.
+"""The warnings and errors about pruning during training: the same words for both Keras.
 
-A function here makes a text, or None where there is nothing to say. Nothing here knows of layers,
-models or optimizers; what is looked at are the numbers of a pruning group.
+Each function makes a text, or returns None where there is nothing to tell. The functions look at
+the numbers of a pruning group and know nothing of layers, models or optimizers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from tfshed.core.backend import to_numpy
 
-# A net that has shed itself further below its final target than this fraction is told.
+# Users are warned when the keep-ratio falls below this fraction of the final target.
 BELOW_TARGET = 0.95
 
 
@@ -44,19 +44,20 @@ class WarnOnce:
 
 
 def about_masks(group: Any) -> Iterator[tuple[str, str]]:
-    """What there is to tell about a group's masks at the end of an epoch.
+    """The warnings about a group's masks at the end of an epoch.
 
     Args:
         group: a `PruningGroup` with its state.
 
     Returns:
-        Pairs of what the text is about and the text: the net has shed itself more than a twentieth
-        below its final target; shedding was held back, or the schedule gave no sparsity; a kernel
-        is empty.
+        Pairs of a key and a text. The key tells one warning from another, so that each is given
+        once. There are warnings that the keep-ratio is below 0.95 of its final target, that
+        shedding was held back, that the schedule gave no usable sparsity, and that a kernel is
+        empty.
     """
     kept = [int(to_numpy(mask).sum()) for mask in group.masks]
     keep_ratio, final = sum(kept) / int(group.totals.sum()), group.config.final_sparsity
-    # So many of every group may be fewer than the schedule asks for.
+    # N:M and balanced pruning can reach only some keep-ratios.
     target = 1.0 if final is None else group.config.granularity.keep_ratio(1.0 - final)
     if final is not None and keep_ratio < BELOW_TARGET * target and group.sheds:
         yield (
@@ -73,7 +74,7 @@ def about_masks(group: Any) -> Iterator[tuple[str, str]]:
 
 
 def about_schedule(group: Any) -> str | None:
-    """Tells at the end of training that the schedule is not at its end; None if it is.
+    """The warning at the end of training that the schedule is not at its end; None if it is.
 
     Args:
         group: a `PruningGroup` with its state.
@@ -83,7 +84,7 @@ def about_schedule(group: Any) -> str | None:
     if final is None or reached >= final - 1e-6:
         return None
     kind = config.granularity
-    # Groups lose whole weights: both sparsities may come to the same number of them.
+    # Both sparsities may come to the same whole number of weights.
     same = kind.keep_ratio(1.0 - reached) == kind.keep_ratio(1.0 - final)
     if reached > 0.0 and (same or not kind.follows_schedule):
         return None
@@ -100,7 +101,7 @@ def about_schedule(group: Any) -> str | None:
 
 
 def ends_too_early(group: Any, last_step: int) -> str | None:
-    """Tells at the start of training that it will end before the schedule; None if it will not.
+    """The warning at the start of training that it will end before the schedule; None if not.
 
     Args:
         group: a `PruningGroup`.

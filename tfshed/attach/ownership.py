@@ -1,8 +1,8 @@
 """Who prunes a kernel: a table from variables to their owner, its masks and its threshold.
 
 A kernel has at most one owner, the optimizer that claimed it last. What the owner knows of the
-kernel (mask, threshold, counts) stays in the table when the optimizer goes, so that one that is
-compiled later can go on with it, and leaves it when the owner lets go (`release`).
+kernel (mask, threshold, counts) stays in the table when the optimizer is deleted, so that one that
+is compiled later can continue with it. `release` takes it out of the table.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from tfshed.core.backend import read, to_numpy
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Owner:
-    """The entry of one kernel.
+    """The entry of one kernel in the table of owners.
 
     Attributes:
-        state: of the group that the kernel belongs to.
-        index: the kernel's place in that group.
-        number: counts claims; a later claim has a higher one.
+        state: The state of the group that the kernel belongs to.
+        index: The number of the kernel in that group.
+        number: The number of the claim; a later claim has a higher one.
     """
 
     state: GroupState
@@ -57,7 +57,7 @@ class Owner:
         model = self.model
         if model is None:
             return False
-        # The compiled optimizer first: this is asked at every call on PyTorch.
+        # The compiled optimizer is looked at first, since PyTorch runs this in every call.
         compiled = chain(getattr(model, "optimizer", None))
         return any(each is optimizer for each in compiled) or any(
             each is optimizer for each in optimizers_in(model)
@@ -81,7 +81,7 @@ _numbers = itertools.count()
 
 
 def claim(optimizer: Any, state: GroupState, variables: Sequence[Any], model: Any = None) -> None:
-    """Makes an optimizer the owner of kernels; whoever owned them before does no longer.
+    """Makes an optimizer the owner of kernels; their owners before lose them.
 
     Args:
         optimizer: the one that prunes them in its steps.
@@ -192,7 +192,7 @@ def held_optimizers(model: Any) -> list[tuple[Any, Any, Any]]:
         found.append((model, "optimizer", model.optimizer))
 
     def add(holder: Any, name: Any, value: Any) -> None:
-        # First what most attributes are not: this is asked before every `train_on_batch`.
+        # Most attributes are no optimizers, and this runs before every `train_on_batch`.
         if not isinstance(value, keras.optimizers.Optimizer):
             return
         if not any(value is one for _, _, other in found for one in chain(other)):

@@ -1,4 +1,4 @@
-"""Names of tfmot's registry: in tfshed no layer is refused, so there is little to register."""
+"""`PruneRegistry` and `collect_prunable_layers`, two names of tfmot; tfshed takes every layer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tfshed.attach.keras3.declarations import check_layer
 from tfshed.attach.keras3.private import layers_in
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.attach.kernels import KernelsByDefault
+from tfshed.attach.types import Keras2Layer, LayerOfEither
 from tfshed.attach.which_keras import is_tf_keras
 
 
@@ -27,7 +28,7 @@ class PruneRegistry:
     """
 
     @classmethod
-    def supports(cls, layer: Any) -> bool:
+    def supports(cls, layer: keras.Layer | Keras2Layer) -> bool:
         """Whether `prune_low_magnitude` takes this layer: it takes every Keras layer."""
         if is_tf_keras(layer):
             from tfshed.attach.tf_keras.real import tf_keras
@@ -36,7 +37,7 @@ class PruneRegistry:
         return isinstance(layer, keras.layers.Layer)
 
     @classmethod
-    def make_prunable(cls, layer: Any) -> Any:
+    def make_prunable(cls, layer: LayerOfEither) -> LayerOfEither:
         """The layer, with a `get_prunable_weights()` that returns what is pruned by default.
 
         Raises:
@@ -49,14 +50,14 @@ class PruneRegistry:
         return layer
 
 
-def collect_prunable_layers(model: Any) -> list[Any]:
-    """The wrappers in a model, nested models included, as tfmot's function of that name.
+def collect_prunable_layers(model: keras.Layer | Keras2Layer) -> list[Any]:
+    """Returns the pruning wrappers in a model, nested models included, as tfmot's function does.
 
     Args:
-        model: of Keras 3 or tf_keras.
+        model: A model or layer of Keras 3 or tf_keras.
 
     Raises:
-        TypeError: no model or layer.
+        TypeError: `model` is no model or layer.
 
     >>> import keras, tfshed
     >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="head")])

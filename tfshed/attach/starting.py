@@ -1,9 +1,10 @@
-"""With which masks a group of kernels begins: those of the run before, or new ones.
+"""With which masks a group of kernels begins: those of an earlier run on them, or new ones.
 
-Pruning goes on where it was as long as the weights still agree with the masks of the run before:
-then they are exactly zero under these. If they are not, somebody set or restored weights since the
-last step, and masks that are older or newer than the weights would take the wrong ones. So the
-masks follow the weights: what is zero because it was pruned stays so, everything else is trained.
+An earlier run is continued as long as the weights agree with its masks, that is, as long as they
+are exactly zero where the masks removed them. If they are not, somebody set or restored weights
+since the last step, and masks that are older or newer than the weights would remove the wrong ones.
+Then new masks are made from the weights: a weight that is zero because it was pruned stays zero,
+and every other weight is trained.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Start:
 
     Attributes:
         masks: bool array for each kernel, of the granularity's mask shape; True = kept.
-        owners: the last owner of each kernel if pruning goes on with what it knows; else empty.
+        owners: the last owner of each kernel if an earlier run is continued; otherwise empty.
     """
 
     masks: list[np.ndarray]
@@ -53,8 +54,8 @@ def start_of(
     Args:
         config: how they are pruned.
         kernels: the kernels of one group.
-        start: "auto": goes on if the weights agree with the masks of the run before. "continue":
-            goes on in any case. "again": begins with the weights in any case.
+        start: "auto" continues the earlier run if the weights agree with its masks, "continue"
+            does so in any case, and "again" makes new masks in any case.
         hold_zeros: whether every weight that is zero now is held at zero.
     """
     owners = [_owner_before(config, kernel) for kernel in kernels]
@@ -73,12 +74,12 @@ def start_of(
 
 
 def goes_on(config: PruningConfig, known: Sequence[tuple[Kernel, np.ndarray]], start: str) -> bool:
-    """Whether pruning goes on with the masks of the run before; the log says which it is.
+    """Whether pruning continues with the masks of an earlier run; the log tells which it is.
 
     Args:
         config: how the kernels are pruned.
-        known: the kernels that were pruned before, with their masks. None: there is nothing to go
-            on with, and nothing to say.
+        known: the kernels that were pruned before, with their masks. If there are none, there is
+            nothing to continue, and nothing is logged.
         start: see `start_of`.
     """
     off = sum(_count_off(config, kernel, mask) for kernel, mask in known)
@@ -127,36 +128,36 @@ def new_mask(
         before: its mask in a run before; None: it had none.
         hold_zeros: whether every weight that is zero now is held at zero.
     """
-    everything = np.ones(
+    all_kept = np.ones(
         config.granularity.mask_shape(tuple(kernel.variable.shape), kernel.axes), bool
     )
     if not has_value(kernel.variable):
-        return everything  # it is made in the step that is being traced
-    there = nonzero(config, kernel)
-    if there.all() or hold_zeros:
-        return there
+        return all_kept  # it is made in the step that is being traced
+    present = nonzero(config, kernel)
+    if present.all() or hold_zeros:
+        return present
     if before is not None and config.monotone:
-        # Weights from earlier in the run before: every zero in them is one that it pruned, and
-        # what it kept is there. Otherwise the weights have nothing to do with that run.
-        taken = bool(there[before].all())
+        # If no kept weight is zero, the weights come from that earlier run, and all their zeros are
+        # ones that it pruned. Otherwise they have nothing to do with that run.
+        taken = bool(present[before].all())
     else:
         taken = before is None and was_pruned(kernel.variable)
     if taken:
-        return there
-    zeros = int(there.size - there.sum())
-    if not there.any():
-        _warn_of_nothing(config, kernel)
+        return present
+    zeros = int(present.size - present.sum())
+    if not present.any():
+        _warn_of_empty(config, kernel)
     logger.info(
         "%s: %d of %d weights (blocks) are zero although pruning did not take them; they are "
         "trained as all others. hold_zeros=True would hold them.",
         kernel.path,
         zeros,
-        there.size,
+        present.size,
     )
-    return everything
+    return all_kept
 
 
-def _warn_of_nothing(config: PruningConfig, kernel: Kernel) -> None:
+def _warn_of_empty(config: PruningConfig, kernel: Kernel) -> None:
     if config.threshold > 0:
         warnings.warn(
             f"{kernel.path} is all zeros: every weight lies below the threshold "

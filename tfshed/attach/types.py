@@ -46,6 +46,7 @@ class ScheduleLike(Protocol):
 # A model gives a model, a layer gives a layer and a list gives a list.
 Prunable = TypeVar("Prunable", keras.Model, keras.Layer, list[keras.Layer], Keras2Layer)
 AnyModel = TypeVar("AnyModel", keras.Model, Keras2Layer)
+LayerOfEither = TypeVar("LayerOfEither", keras.Layer, Keras2Layer)
 GivenLayer = TypeVar("GivenLayer", bound=keras.Layer)
 
 # An array or tensor of NumPy, TensorFlow, JAX or PyTorch, which share no class.
@@ -66,6 +67,7 @@ __all__ = [
     "GivenLayer",
     "Keras2Layer",
     "Keras2Optimizer",
+    "LayerOfEither",
     "Logs",
     "Prunable",
     "Pattern",

@@ -1,4 +1,4 @@
-"""Which Keras an object belongs to, told without importing the other one."""
+"""Which Keras an object belongs to, found out without importing the other one."""
 
 from __future__ import annotations
 

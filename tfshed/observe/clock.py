@@ -27,12 +27,12 @@ class Clock:
     def __init__(self, due: Callable[[int], bool], accumulate: int = 1):
         self._due, self._accumulate = due, accumulate
         self._applied = self._batches = self._scanned = 0
-        self._ahead: list[int] = []
+        self._coming: list[int] = []
 
     def restart(self, applied: int) -> None:
         """Begins anew at a known state, before the first batch of an epoch."""
         self.sync(applied, 0)
-        self._scanned, self._ahead = self.step, []
+        self._scanned, self._coming = self.step, []
 
     def sync(self, applied: int, batches: int) -> None:
         """Takes what was read from the optimizer: batches applied in all, when so many were run."""
@@ -47,15 +47,15 @@ class Clock:
         """Whether an update may have happened, now that so many batches of the epoch were run."""
         reached = -(-(self._applied + batches - self._batches) // self._accumulate)
         self._scan(reached)
-        return bool(self._ahead) and self._ahead[0] <= reached
+        return bool(self._coming) and self._coming[0] <= reached
 
     def take(self) -> list[int]:
         """The steps of updates up to the last sync that were not taken before."""
         self._scan(self.step)
-        done = [s for s in self._ahead if s <= self.step]
-        self._ahead = self._ahead[len(done) :]
+        done = [s for s in self._coming if s <= self.step]
+        self._coming = self._coming[len(done) :]
         return done
 
     def _scan(self, reached: int) -> None:
-        self._ahead += [s for s in range(self._scanned + 1, reached + 1) if self._due(s)]
+        self._coming += [s for s in range(self._scanned + 1, reached + 1) if self._due(s)]
         self._scanned = max(self._scanned, reached)

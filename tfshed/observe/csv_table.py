@@ -1,4 +1,4 @@
-"""A CSV file that a run appends to, and that a resumed run goes on with."""
+"""A CSV file that a run appends to and that a resumed run continues."""
 
 from __future__ import annotations
 

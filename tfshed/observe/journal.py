@@ -12,11 +12,11 @@ from tfshed.observe.tensorboard import ScalarWriter
 
 
 class Journal:
-    """All rows of a run, in memory and, with a directory, in files that a resumed run goes on with.
+    """All rows of a run, in memory and, with a directory, in files that a resumed run continues.
 
     Args:
-        directory: local folder, made when needed; None: memory only.
-        tensorboard: whether scalars are written to `tensorboard/` in it.
+        directory: A local folder, which is made when it is needed; None keeps the rows in memory.
+        tensorboard: Whether scalars are written to `tensorboard/` in it.
     """
 
     def __init__(self, directory: Path | None, tensorboard: bool):
@@ -32,7 +32,7 @@ class Journal:
             self._scalars = ScalarWriter(str(directory / "tensorboard")) if tensorboard else None
 
     def resume(self, step: int) -> None:
-        """Drops the rows after `step`, a future that did not come; takes over earlier ones."""
+        """Drops the rows after `step`, from which a run is resumed, and reads the earlier ones."""
         self.rows = [row for row in self.rows if row["step"] <= step]
         if self.directory is None:
             return

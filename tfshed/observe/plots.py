@@ -25,28 +25,31 @@ def keep_ratio_plot(
     steps_per_epoch: int | None = None,
     title: str | None = None,
 ) -> None:
-    """Draws runs on the same axes: target r dashed, actual rho solid, and a metric.
+    """Draws the keep-ratios of runs over their steps, with a metric such as accuracy.
 
-    Several runs get a second panel for the metric below; a single one has it on a second axis, and
-    the gap r - rho, what was shed ahead of the schedule, is shaded.
+    The target keep-ratio r is a dashed line and the actual one, rho, a solid line. Several runs
+    share the axes, and a panel below shows the metric. A single run has the metric on a second
+    axis, and its gap r - rho, what the net has shed beyond the schedule, is shaded.
 
     Args:
-        runs: by name, each the `history` of a `tfshed.KeepRatio` or the path of its
+        runs: For each name either the `history` of a `tfshed.KeepRatio` or the path of its
             keep_ratio.csv.
-        path: of the picture; its suffix says which kind (png, svg, pdf).
-        metric: name of a column. Default: the first of val_*acc*, *acc*, val_loss and loss that
-            the first run has.
-        steps_per_epoch: int, to have epochs on the horizontal axis. Default None: optimizer steps.
-        title: default none.
+        path: Where the picture is written. Its suffix says of which kind it is: png, svg or pdf.
+        metric: The column that is drawn as the metric. None (default) means the first of
+            val_*acc*, *acc*, val_loss and loss that the first run has.
+        steps_per_epoch: Optimizer steps per epoch, at least 1, to have epochs on the horizontal
+            axis. None (default) leaves optimizer steps there.
+        title: The title of the picture. None (default) means that it has none.
 
     Raises:
-        ValueError: no runs, a run without rows, or none has the metric that was asked for.
+        ValueError: there are no runs, a run has no rows, no run has the metric, or
+            `steps_per_epoch` is below 1.
 
     >>> import pathlib, tempfile, tfshed
     >>> rows = [{"step": i, "target": 1 - i / 10, "actual": 0.95 - i / 10} for i in range(9)]
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     picture = pathlib.Path(folder, "runs.png")
-    ...     tfshed.plots.keep_ratio_plot({"momentum .9": rows}, picture)
+    ...     tfshed.plots.keep_ratio_plot({"momentum 0.9": rows}, picture)
     ...     picture.exists()
     True
     """

@@ -13,6 +13,7 @@ from tfshed.attach.group import PruningGroup
 from tfshed.attach.keras3.optimizer import pruning_optimizer
 from tfshed.attach.keras3.private import layers_in
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
+from tfshed.attach.types import Logs
 from tfshed.core.backend import to_numpy
 from tfshed.observe.tensorboard import ScalarWriter
 
@@ -27,12 +28,15 @@ class PruningSummaries(keras.callbacks.TensorBoard):
     several kernels, or there is no wrapper layer, the kernel's name or path tells them apart.
 
     Args:
-        log_dir: folder, a string that is not empty or a path.
-        update_freq, **kwargs: as in `keras.callbacks.TensorBoard`, which needs TensorFlow on every
-            backend.
+        log_dir: The folder for the event files.
+        update_freq: "epoch" (default), "batch" or a number of batches, as in
+            `keras.callbacks.TensorBoard`.
+        **kwargs: Further arguments of `keras.callbacks.TensorBoard`, which needs TensorFlow on
+            every backend.
 
     Raises:
-        ValueError: no such log_dir; or at the start of `fit`, if the optimizer does not prune.
+        ValueError: `log_dir` is no path or empty; or, at the start of `fit`, the optimizer does not
+            prune.
 
     >>> import keras, numpy as np, tempfile, tfshed
     >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
@@ -45,7 +49,7 @@ class PruningSummaries(keras.callbacks.TensorBoard):
     """
 
     def __init__(
-        self, log_dir: str | os.PathLike[str], update_freq: Any = "epoch", **kwargs: Any
+        self, log_dir: str | os.PathLike[str], update_freq: str | int = "epoch", **kwargs: Any
     ) -> None:
         if not isinstance(log_dir, (str, os.PathLike)) or not os.fspath(log_dir):
             raise ValueError(
@@ -54,7 +58,7 @@ class PruningSummaries(keras.callbacks.TensorBoard):
         super().__init__(log_dir=os.fspath(log_dir), update_freq=update_freq, **kwargs)
         self._scalars = ScalarWriter(os.path.join(self.log_dir, "metrics"))
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         super().on_train_begin(logs)
         # By now every callback has had its model, `UpdatePruningStep` too.
         if pruning_optimizer(self.model.optimizer) is None:
@@ -63,11 +67,11 @@ class PruningSummaries(keras.callbacks.TensorBoard):
                 "without one: add tfshed.UpdatePruningStep() to the callbacks"
             )
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         super().on_epoch_begin(epoch, logs)
         self._write()
 
-    def on_train_end(self, logs: Any = None) -> None:
+    def on_train_end(self, logs: Logs = None) -> None:
         self._write()
         self._scalars.close()
         super().on_train_end(logs)

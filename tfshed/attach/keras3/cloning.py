@@ -1,4 +1,4 @@
-"""New models of the same layers: how wrappers get into a model and out of it."""
+"""`clone`: a new model of the same layers, which puts wrappers into a model and takes them out."""
 
 from __future__ import annotations
 

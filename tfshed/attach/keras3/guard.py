@@ -1,5 +1,7 @@
-"""What a declared model does beside what it did before: it refuses to train without pruning, and a
-model without wrappers is saved with its declaration.
+"""Two methods of a declared model: it refuses to train unpruned, and is saved as declared.
+
+`guard` replaces the method with which `fit` begins, `declare_whole` also the method `save` of a
+model that has no wrappers.
 """
 
 from __future__ import annotations

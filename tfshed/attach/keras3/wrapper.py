@@ -1,4 +1,4 @@
-"""`PruneLowMagnitude`: a layer around a layer that says what of it is pruned, and nothing more."""
+"""`PruneLowMagnitude`: a layer around another one, which records how that one is pruned."""
 
 from __future__ import annotations
 
@@ -34,39 +34,47 @@ PREFIX = "prune_low_magnitude_"
 
 @keras.saving.register_keras_serializable(package="tfshed")
 class PruneLowMagnitude(keras.layers.Wrapper):
-    """Declares that kernels of a layer are pruned; computes what the layer computes.
+    """Records how kernels of a layer are pruned, and computes exactly what the layer computes.
 
-    Made by `tfshed.prune_low_magnitude`. Masks and thresholds live in the optimizer (see
-    `tfshed.PruningOptimizer`); the wrapper holds no state, so that weights keep their order:
-    `plain.set_weights(wrapped.get_weights())` works.
+    `tfshed.prune_low_magnitude` makes these wrappers. The optimizer holds masks and thresholds (see
+    `tfshed.PruningOptimizer`). A wrapper has no variables of its own, so the weights keep their
+    order and `plain.set_weights(wrapped.get_weights())` works.
 
     Args:
-        layer: a Keras layer, built or not.
-        config: a `PruningConfig`.
-        kernels: which of the layer's kernels, as `tfshed.attach.saved_kernels` names them, or as
-            numbers in their order. None: all of them, since the layer itself was chosen; "default":
-            those that are pruned when a whole model is declared, so no embeddings.
-        pruned: of a wrapper that was saved: for each of these kernels, whether pruning had taken
-            weights; their zeros are held when training goes on.
+        layer: The Keras layer, built or not.
+        config: The `tfshed.PruningConfig` that says how it is pruned.
+        kernels: Which of the layer's kernels are pruned, as `tfshed.attach.saved_kernels` names
+            them, or as numbers in their order. None (default) means all of them, since the layer
+            itself was chosen. "default" means those that are pruned when a whole model is declared,
+            so no embeddings.
+        name: The name of the wrapper. None (default) means "prune_low_magnitude_" and the name of
+            the layer.
+        pruned: For a wrapper from a file, whether pruning had set weights of each of these kernels
+            to zero; then their zeros are held when training continues.
+        **kwargs: Further arguments of a Keras layer.
 
     Attributes:
-        layer: the wrapped layer.
-        pruning_vars: list of (weight, mask, threshold), one for each pruned kernel: the variable, a
-            bool tensor of its shape (True = kept), a float32 scalar. Before training the mask is
-            "weight is not zero" and the threshold the first one.
-        pruning_step: int, the last optimizer step that was pruned in; -1 before training.
-        pruning_schedule, block_size, block_pooling_type, sparsity_m_by_n: what was declared, in
-            tfmot's terms; (1, 1), "AVG" and None where it was something else.
+        layer: The wrapped layer.
+        pruning_vars: A list of (weight, mask, threshold), one for each pruned kernel: the variable,
+            a bool tensor of its shape (True = kept), and a float32 scalar. Before training the mask
+            is True where the weight is not zero, and the threshold is the first one.
+        pruning_step: The last optimizer step in which the kernels were pruned, an int; -1 before
+            training.
+        pruning_schedule: The schedule that was declared.
+        block_size, block_pooling_type, sparsity_m_by_n: What was declared, in tfmot's terms; (1,
+            1), "AVG" and None where tfmot has no term for it.
 
     Raises:
-        RuntimeError: called with training=True while no optimizer prunes it.
+        TypeError: `config` is no PruningConfig.
+        ValueError: `layer` is wrapped already, or `kernels` is a text other than "default".
+        RuntimeError: at a call with training=True, no optimizer prunes the layer.
     """
 
     def __init__(
         self,
-        layer: Any,
+        layer: keras.Layer,
         config: PruningConfig | None = None,
-        kernels: Sequence[Any] | str | None = None,
+        kernels: Sequence[dict[str, Any] | int] | str | None = None,
         name: str | None = None,
         pruned: Sequence[bool] = (),
         **kwargs: Any,
@@ -235,8 +243,8 @@ class PruneLowMagnitude(keras.layers.Wrapper):
 def _with_signature(function: Any, like: Any) -> Any:
     """The function, which then has the signature and the name of a layer's method `like`."""
     result: Any = functools.wraps(like)(function)
-    # Keras puts a function around each `build`. A decorator may have written a signature on the
-    # method, which counts `self` and is copied along: so the bound method itself is asked.
+    # Keras puts a function around each `build`, and a decorator may have written a signature with
+    # `self` on it, which `wraps` copies. The signature of the bound method has no `self`.
     result.__signature__ = inspect.signature(getattr(like, "__wrapped__", like))
     return result
 

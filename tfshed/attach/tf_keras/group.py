@@ -24,15 +24,15 @@ from tfshed.core.schedules.due import usable_sparsity, with_start
 class WrapperGroup(PruningGroup):
     """Prunes and sheds as `PruningGroup`, with its state in the wrappers' variables.
 
-    With `monotone=False` an update follows tfmot to the letter: the masks in force in step n rank
-    the weights that step n - 1 left, pruned ones with what the optimizer made of them, and m-by-n
-    masks are made once, for step 1. With `monotone=True` it is that of Keras 3.
+    With `monotone=False` an update is exactly tfmot's: the masks of step n rank the weights that
+    step n - 1 left, pruned weights with the values that the optimizer gave them, and m-by-n masks
+    are made once, for step 1. With `monotone=True` an update is that of Keras 3.
 
     Under a strategy each replica computes its own masks from its own copy of the weights. The
-    copies are equal, so the masks are, and nothing is sent between devices.
+    copies are equal, hence so are the masks, and nothing is sent between devices.
 
     Args:
-        members: the kernels with their variables, at least one, all of one configuration.
+        members: The kernels with their variables, at least one, all of one configuration.
     """
 
     def __init__(self, members: Sequence[Member]):
@@ -41,10 +41,10 @@ class WrapperGroup(PruningGroup):
         self.states = [m.state for m in members]
         self.wrappers = list({id(m.wrapper): m.wrapper for m in members}.values())
         self.masks = [s.mask for s in self.states]
-        # All kernels of a scope hold its numbers; these are read.
+        # Each kernel of a scope holds the numbers of the scope; those of the first one are read.
         self._holders = [self.states[self.scopes.index(s)] for s in range(len(self.totals))]
         if not self.config.monotone:
-            # tfmot knows no step 0.
+            # In tfmot no update is ever due at step 0.
             self.at_start = None
         self.criterion_state = [s.criterion for s in self.states]
         self._seen: tuple[Any, Any] = (None, None)
@@ -75,10 +75,12 @@ class WrapperGroup(PruningGroup):
         return self.wrappers[0].pruning_step
 
     def start(self, step: int, start: str = "auto") -> None:
-        """Before training, outside of any function: makes the masks, or goes on with those there.
+        """Makes the masks before training, or continues with those of an earlier run.
+
+        It must be called outside of any `tf.function`.
 
         Args:
-            step: the optimizer steps done, with which a run that starts again begins to count.
+            step: The optimizer steps done, from which a run that begins anew counts.
             start: "auto", "continue" or "again", see `tfshed.UpdatePruningStep`.
         """
         steps = {id(w): int(to_numpy(w.pruning_step)) for w in self.wrappers}
@@ -139,7 +141,7 @@ class WrapperGroup(PruningGroup):
     def prune(self, step: Any, gradients: Any = None, slots: Any = None) -> list[Any]:
         """Makes the masks for step `step`, if the schedule has an update there; writes them."""
         due, sparsity = self._due(step)
-        # A schedule that gives no sparsity changes nothing.
+        # If the schedule gives no usable sparsity, such as NaN, this update is left out.
         usable, sparsity = usable_sparsity(sparsity)
         usable = tf.logical_and(due, usable)
         count_event(self.events, REFUSED, tf.cast(due, tf.int32) - tf.cast(usable, tf.int32))
@@ -183,7 +185,13 @@ class WrapperGroup(PruningGroup):
     def before(
         self, pairs: list[tuple[Any, Any]], masked: bool, optimizer: Any = None
     ) -> list[tuple[Any, Any]]:
-        """At the start of an optimizer step: gradients and variables as it is to get them."""
+        """Runs at the start of an optimizer step; returns the pairs with which it is to step.
+
+        Args:
+            pairs: The gradients and their variables, as the optimizer was given them.
+            masked: Whether the gradients of pruned weights are to be zero.
+            optimizer: The optimizer, whose slots a criterion may need.
+        """
         self._seen = self._see(optimizer, pairs)
         if self.config.monotone:
             self.prune(tf.cast(self.step, tf.int32) + 1, *self._seen)
@@ -217,7 +225,7 @@ class WrapperGroup(PruningGroup):
         cond(self.step >= 0, now, lambda: ops.zeros(()))
 
     def after(self) -> None:
-        """At the end of an optimizer step: sheds, and writes exact zeros."""
+        """Runs at the end of an optimizer step: sheds, and sets pruned weights to exactly zero."""
         step = tf.cast(self.step, tf.int32) + 1
         self._count_steps(step)
         if self.config.monotone:
