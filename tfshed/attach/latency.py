@@ -152,7 +152,7 @@ class _Graph:
 def _first(
     begin: Iterable[Any], stop: Callable[[Any], bool], onward: Callable[[Any], list[Any]]
 ) -> list[Any]:
-    """The first operations on each path from `begin` at which `stop` holds; none if one has none."""
+    """The first operation on each path from `begin` where `stop` holds; [] if a path has none."""
     found, waiting, seen = [], list(begin), set()
     while waiting:
         operation = waiting.pop()
