@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import tutorial
 
+import tfshed
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(p for p in [ROOT / "README.md", *(ROOT / "docs").glob("**/*.md")] if p.is_file())
 
@@ -100,3 +102,23 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
         if not other.exists() or (anchor and anchor[1:] not in anchors(other)):
             wrong.append(link.group())
     assert not wrong
+
+
+def test_every_page_is_in_the_index_of_the_site() -> None:
+    """Sphinx makes an error of it, too, where it is installed."""
+    docs = ROOT / "docs"
+    pages = {str(p.relative_to(docs).with_suffix("")) for p in docs.glob("**/*.md")} - {"index"}
+    index = (docs / "index.md").read_text(encoding="utf-8")
+    trees = re.findall(r"^```\{toctree\}\n(.*?)^```", index, re.MULTILINE | re.DOTALL)
+    listed = {line for tree in trees for line in tree.split() if line in pages}
+    assert pages == listed
+
+
+def test_the_reference_has_every_public_name_and_no_other() -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    names = re.findall(r"^\.\. auto(?:class|function):: (?:tfshed\.)?(\S+)$", page, re.MULTILINE)
+    assert set(tfshed.__all__) - set(names) == set()
+    for name in names:
+        found: Any = tfshed
+        for part in name.split("."):
+            found = getattr(found, part)
