@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import tensorflow as tf
 
 from tests import generated
 from tfshed import datasets
+from tfshed.datasets import npz
 from tfshed.datasets.npz import in_memory
 
 
@@ -330,3 +333,33 @@ def test_data_are_added_in_one_place():
         datasets.load("digits/small")
     with pytest.raises(ValueError, match="expected a name that is free, received 'digits'"):
         datasets.register("digits")(stripes)
+
+
+def pack(path, **changed):
+    """A small `.npz` of images, with some arrays written as the given bytes instead."""
+    images, labels = np.zeros((4, 8, 8), "uint8"), np.arange(4) % 2
+    arrays = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            held = io.BytesIO()
+            np.save(held, array)
+            archive.writestr(f"{name}.npy", changed.get(name, held.getvalue()))
+
+
+def test_a_file_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    pack(tmp_path / "good.npz")
+    assert datasets.load(f"npz:{tmp_path / 'good.npz'}").examples == {"train": 4, "test": 4}
+    # Zeros are compressed a thousand times.
+    monkeypatch.setattr(npz, "LARGE", 10**6)
+    held = io.BytesIO()
+    np.save(held, np.zeros((20, 400, 400), "uint8"))
+    pack(tmp_path / "bomb.npz", x_train=held.getvalue())
+    with pytest.raises(ValueError, match="x_train .*expected at most 200 times its .* bytes"):
+        datasets.load(f"npz:{tmp_path / 'bomb.npz'}")
+    # A header alone makes NumPy ask for a terabyte.
+    held = io.BytesIO()
+    header = {"descr": "|u1", "fortran_order": False, "shape": (10**6, 1000, 1000)}
+    np.lib.format.write_array_header_1_0(held, header)
+    pack(tmp_path / "header.npz", x_test=held.getvalue() + bytes(100))
+    with pytest.raises(ValueError, match="x_test .*expected 1,000,000,000,000 bytes for shape"):
+        datasets.load(f"npz:{tmp_path / 'header.npz'}")

@@ -41,7 +41,7 @@ class Start:
 
 def check_start(start: Any) -> str:
     """Raises ValueError unless `start` is one of `STARTS`."""
-    if start not in STARTS:
+    if not isinstance(start, str) or start not in STARTS:
         raise ValueError(f"start: expected one of {STARTS}, received {start!r}")
     return str(start)
 

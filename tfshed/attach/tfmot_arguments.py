@@ -30,7 +30,7 @@ def granularity_of(granularity: Any, block_size: Any, pooling: Any, m_by_n: Any)
     size = tuple(block_size) if isinstance(block_size, (tuple, list, np.ndarray)) else ()
     if len(size) != 2:
         raise ValueError(f"block_size: expected (rows, columns), received {block_size!r}")
-    if pooling not in ("AVG", "MAX"):
+    if not isinstance(pooling, str) or pooling not in ("AVG", "MAX"):
         raise ValueError(f'block_pooling_type: expected "AVG" or "MAX", received {pooling!r}')
     given = [granularity is not None, size != (1, 1), m_by_n is not None]
     if sum(given) > 1:

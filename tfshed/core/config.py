@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import keras
-import numpy as np
 
 from tfshed.core import criteria, granularity
-from tfshed.core.arguments import check_int
+from tfshed.core.arguments import MOST_INT, check_bool, check_int, is_number
 from tfshed.core.selective_decay import SelectiveWeightDecay
 
 SCOPES = ("global", "layer")
@@ -76,14 +74,15 @@ class PruningConfig:
 
     def __post_init__(self) -> None:
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
-        if not callable(self.schedule) or not hasattr(self.schedule, "get_config"):
+        ready = callable(self.schedule) and not isinstance(self.schedule, type)
+        if not ready or not hasattr(self.schedule, "get_config"):
             raise ValueError(
                 "pruning_schedule: expected a PruningSchedule (a callable step -> (should_prune, "
                 f"sparsity) with get_config), received {self.schedule!r}"
             )
         if self.scope is None:
             put("scope", getattr(self.schedule, "default_scope", "layer"))
-        if self.scope not in SCOPES:
+        if not isinstance(self.scope, str) or self.scope not in SCOPES:
             raise ValueError(f"scope: expected one of {SCOPES}, received {self.scope!r}")
         put("criterion", criteria.get(self.criterion))
         unknown = set(self.criterion.needs) - set(criteria.NEEDS)
@@ -93,16 +92,11 @@ class PruningConfig:
                 f"{self.criterion.needs!r} in {self.criterion!r}"
             )
         put("granularity", granularity.get(self.granularity))
-        self._check_threshold(put)
-        check_int("shed_every", self.shed_every, 1)
         for name in ("monotone", "hold_zeros"):
-            if not isinstance(getattr(self, name), (bool, np.bool_)):
-                raise ValueError(
-                    f"{name}: expected True or False, received {getattr(self, name)!r}"
-                )
-            put(name, bool(getattr(self, name)))
-        guard = self.collapse_guard
-        if not isinstance(guard, (int, float, np.number)) or not 0 <= guard < 1:
+            put(name, check_bool(name, getattr(self, name)))
+        self._check_threshold(put)
+        check_int("shed_every", self.shed_every, 1, MOST_INT)
+        if not is_number(self.collapse_guard) or not 0 <= self.collapse_guard < 1:
             raise ValueError(
                 f"collapse_guard: expected a fraction in [0, 1), received {self.collapse_guard!r}"
             )
@@ -114,11 +108,7 @@ class PruningConfig:
             first = INITIAL_THRESHOLD if self.scope == "global" and self.monotone else 0.0
             put("threshold", first)
         value = self.threshold
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, (int, float, np.number))
-            or not (0 <= value < math.inf)
-        ):
+        if not is_number(value) or value < 0:
             raise ValueError(f"threshold: expected a finite number >= 0, received {value!r}")
         put("threshold", float(value))
         if value and not self.monotone:
@@ -129,6 +119,7 @@ class PruningConfig:
         may_grow = bool(value) and self.criterion.grows_threshold and self.granularity.ranks_scope
         if self.grow_threshold is None:
             put("grow_threshold", may_grow)
+        put("grow_threshold", check_bool("grow_threshold", self.grow_threshold))
         if self.grow_threshold and not may_grow:
             raise ValueError(
                 "grow_threshold: expected False unless threshold > 0, the criterion ranks by "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfshed.core.arguments import is_number
 from tfshed.core.backend import bits
 from tfshed.core.granularity import Axes, Granularity
 
@@ -53,19 +53,15 @@ class SelectiveWeightDecay:
         multipliers: Mapping[int, float] | None = None,
         threshold: float | None = None,
     ):
-        if not (0 <= rate < math.inf):
+        if not is_number(rate) or rate < 0:
             raise ValueError(f"rate: expected a finite number >= 0, received {rate!r}")
-        # JSON turns the keys into text.
-        table = {int(k): float(v) for k, v in (multipliers or DEFAULT_MULTIPLIERS).items()}
-        if sorted(table) != list(range(len(table))) or any(
-            not 0 <= v < math.inf for v in table.values()
-        ):
-            raise ValueError(
-                "multipliers: expected a factor >= 0 for every L0 from 0 to the block's size, "
-                f"received {multipliers!r}"
-            )
-        if threshold is not None and not (0 < threshold < math.inf):
-            raise ValueError(f"threshold: expected None or a number > 0, received {threshold!r}")
+        table = _table(DEFAULT_MULTIPLIERS if multipliers is None else multipliers)
+        if threshold is not None:
+            if not is_number(threshold) or threshold <= 0:
+                raise ValueError(
+                    f"threshold: expected None or a number > 0, received {threshold!r}"
+                )
+            threshold = float(threshold)
         self.rate, self.multipliers, self.threshold = float(rate), table, threshold
 
     def check(self, block_size: int) -> None:
@@ -115,3 +111,22 @@ class SelectiveWeightDecay:
             f"SelectiveWeightDecay(rate={self.rate}, multipliers={self.multipliers}, "
             f"threshold={self.threshold})"
         )
+
+
+def _table(multipliers: Any) -> dict[int, float]:
+    """The factors by L0, in order; ValueError unless there is one for every L0 from 0 on."""
+    given = multipliers if isinstance(multipliers, Mapping) else {}
+    # JSON turns the keys into text.
+    table = {int(k) if isinstance(k, str) and k.isdecimal() else k: v for k, v in given.items()}
+    wrong = any(isinstance(k, bool) or not isinstance(k, (int, np.integer)) for k in table)
+    if not table or wrong or sorted(table) != list(range(len(table))):
+        raise ValueError(
+            "multipliers: expected a mapping with a factor >= 0 for every L0 from 0 to the block's "
+            f"size, received {multipliers!r}"
+        )
+    for number, factor in table.items():
+        if not is_number(factor) or factor < 0:
+            raise ValueError(
+                f"multipliers: expected factors >= 0, received {factor!r} for L0 = {number}"
+            )
+    return {int(number): float(factor) for number, factor in table.items()}

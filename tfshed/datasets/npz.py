@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import zipfile
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from tfshed.datasets.image_data import ImageData
 from tfshed.datasets.registry import Request, register
 
 Arrays = tuple[np.ndarray, np.ndarray]
+
+# An array of more bytes than this may not be more than so many times as large as it is in the file.
+# Images that are compressed come to some tens of times at most; a file that is made to fill the
+# memory comes to a thousand.
+LARGE, MOST_TIMES = 2**26, 200
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 HOW = (
@@ -27,7 +33,8 @@ def load_npz(request: Request) -> ImageData:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is not a file of NumPy, or an array is missing or has a wrong dtype or shape.
+        ValueError: It is not a file of NumPy, an array is missing or has a wrong dtype or shape, or
+            an array would be far larger in memory than in the file and was not expanded.
     """
     path = Path(request.path).expanduser()
     if not path.is_file():
@@ -91,6 +98,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         found = {}
         for array in ARRAYS:
             try:
+                _check_size(path, array)
                 found[array] = file[array]
             except (ValueError, OSError, zipfile.BadZipFile) as error:
                 raise ValueError(
@@ -98,6 +106,29 @@ def _read(path: Path) -> dict[str, np.ndarray]:
                     f"{HOW}"
                 ) from error
         return found
+
+
+def _check_size(path: Path, array: str) -> None:
+    """Raises ValueError for an array that is not what its file says, or is made to fill memory."""
+    with zipfile.ZipFile(path) as archive:
+        name = f"{array}.npy" if f"{array}.npy" in archive.namelist() else array
+        entry = archive.getinfo(name)
+        if entry.file_size > max(LARGE, MOST_TIMES * entry.compress_size):
+            raise ValueError(
+                f"expected at most {MOST_TIMES} times its {entry.compress_size:,} bytes in the "
+                f"file, found {entry.file_size:,} bytes"
+            )
+        # NumPy asks for the memory that the header names before it reads anything.
+        with archive.open(name) as file:
+            first = np.lib.format.read_magic(file) == (1, 0)
+            formats = np.lib.format
+            read = formats.read_array_header_1_0 if first else formats.read_array_header_2_0
+            shape, _, dtype = read(file)
+            left = entry.file_size - file.tell()
+    size = math.prod(shape) * dtype.itemsize
+    # What holds Python objects is refused when it is read.
+    if size != left and not dtype.hasobject:
+        raise ValueError(f"expected {size:,} bytes for shape {shape}, found {left:,}")
 
 
 def images_and_labels(path: Path, split: str, images: np.ndarray, labels: np.ndarray) -> Arrays:

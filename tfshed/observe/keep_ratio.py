@@ -13,6 +13,7 @@ from tfshed.attach.keras3.optimizer import pruning_optimizer
 from tfshed.attach.keras3.private import model_of, steps_begun
 from tfshed.attach.ownership import chain
 from tfshed.attach.types import Logs, ScheduleLike
+from tfshed.core.arguments import check_bool, check_int, is_number
 from tfshed.core.backend import to_numpy
 from tfshed.observe.clock import Clock
 from tfshed.observe.evaluate import evaluate_aside
@@ -125,15 +126,23 @@ class KeepRatio(keras.callbacks.Callback):
             not isinstance(directory, (str, os.PathLike)) or not os.fspath(directory)
         ):
             raise ValueError(f"directory: expected a path or None, received {directory!r}")
-        if schedule is not None and not callable(schedule):
+        if schedule is not None and (not callable(schedule) or isinstance(schedule, type)):
             raise ValueError(
                 "schedule: expected a callable step -> (should_prune, sparsity) or None, received "
                 f"{schedule!r}"
             )
-        if not isinstance(control_threshold, (int, float)) or not 0 <= control_threshold < 1e30:
+        if not is_number(control_threshold) or control_threshold < 0:
             raise ValueError(
                 f"control_threshold: expected a finite number >= 0, received {control_threshold!r}"
             )
+        for name, count in (
+            ("validation_batch_size", validation_batch_size),
+            ("validation_steps", validation_steps),
+        ):
+            if count is not None:
+                check_int(name, count, 1)
+        check_bool("plot", plot)
+        check_bool("tensorboard", tensorboard)
         self._validation = (validation_data, validation_batch_size, validation_steps)
         self._schedule, self._control_threshold = schedule, control_threshold
         self._journal = Journal(None if directory is None else Path(directory), tensorboard)

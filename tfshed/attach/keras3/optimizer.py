@@ -23,6 +23,7 @@ from tfshed.attach.keras3.around_step import (
     prune_averages,
     seen_by_criterion,
 )
+from tfshed.attach.keras3.checks import check_name, check_to_prune, checked_optimizer
 from tfshed.attach.keras3.find_groups import find_groups
 from tfshed.attach.keras3.optimizer_around import OptimizerAround
 from tfshed.attach.keras3.redirect import redirect, restore
@@ -39,6 +40,7 @@ from tfshed.attach.ownership import (
 )
 from tfshed.attach.starting import check_start
 from tfshed.attach.types import Array
+from tfshed.core.arguments import check_bool
 from tfshed.core.backend import init_scope
 
 
@@ -102,19 +104,18 @@ class PruningOptimizer(OptimizerAround):
         only_stepped: bool = False,
         **kwargs: Any,
     ):
-        if mask_gradients not in (True, False, "auto"):
+        if not isinstance(mask_gradients, bool) and str(mask_gradients) != "auto":
             raise ValueError(
                 f'mask_gradients: expected True, False or "auto", received {mask_gradients!r}'
             )
         check_start(start)
-        if isinstance(prune, (list, tuple)) and not prune:
-            raise ValueError(
-                "prune: expected a model, layers or PruningGroups to prune, received an empty list"
-            )
+        check_bool("only_stepped", only_stepped)
+        check_name(name)
+        check_to_prune(prune)
         saved = kwargs.pop("groups", None)
         if kwargs:
             raise TypeError(f"PruningOptimizer got unknown arguments {sorted(kwargs)}")
-        super().__init__(inner_optimizer, name)
+        super().__init__(checked_optimizer(inner_optimizer), name)
         if isinstance(self.inner_optimizer, PruningOptimizer):
             raise ValueError(
                 "inner_optimizer: expected one that does not prune, received a PruningOptimizer"

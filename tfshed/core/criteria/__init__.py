@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from tfshed.core.arguments import check_int
 from tfshed.core.criteria.base import CRITERIA, NEEDS, Criterion, register
 from tfshed.core.criteria.context import Context
 from tfshed.core.criteria.magnitude import Magnitude
@@ -40,7 +41,8 @@ def get(criterion: str | dict[str, Any] | Criterion, seed: int = 0) -> Criterion
         seed: The seed of a criterion that takes one and was not given one. Default 0.
 
     Raises:
-        ValueError: `criterion` is none of these, or the name is unknown.
+        ValueError: `criterion` is none of these, the name is unknown, or `seed` is not a whole
+            number.
         TypeError: The criterion does not take one of the arguments.
 
     >>> from tfshed import criteria
@@ -51,6 +53,7 @@ def get(criterion: str | dict[str, Any] | Criterion, seed: int = 0) -> Criterion
     ...
     ValueError: criterion: expected one of 'magnitude', ..., received 'tailor'. Did you mean ...
     """
+    check_int("seed", seed)
     if isinstance(criterion, Criterion):
         return criterion
     if not isinstance(criterion, (str, dict)):
@@ -59,8 +62,13 @@ def get(criterion: str | dict[str, Any] | Criterion, seed: int = 0) -> Criterion
             f"tfshed.criteria.Criterion, received {criterion!r}"
         )
     options: dict[str, Any] = {"name": criterion} if isinstance(criterion, str) else dict(criterion)
-    kind: Any = CRITERIA.get(options.pop("name", None))
-    if "seed" in inspect.signature(kind).parameters:
+    name = options.pop("name", None)
+    kind: Any = CRITERIA.get(name)
+    takes = list(inspect.signature(kind).parameters)
+    unknown = [option for option in options if option not in takes]
+    if unknown:
+        raise TypeError(f"criterion: expected arguments of {name!r}, {takes}, received {unknown}")
+    if "seed" in takes:
         options.setdefault("seed", seed)
     made: Criterion = kind(**options)
     return made

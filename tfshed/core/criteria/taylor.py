@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfshed.core.arguments import check_int
+from tfshed.core.arguments import MOST_INT, check_int
 from tfshed.core.criteria.base import Criterion, register
 from tfshed.core.criteria.context import Context
 
@@ -54,7 +54,7 @@ class Taylor(Criterion):
     signed = False
 
     def __init__(self, steps: int = 100):
-        check_int("steps", steps, 1)
+        check_int("steps", steps, 1, MOST_INT)
         self.steps = int(steps)
 
     def observe(self, context: Context) -> dict[str, Any]:

@@ -204,5 +204,5 @@ class Granularity:
 
 def check_pooling(name: str, pooling: Any) -> None:
     """Raises ValueError unless `pooling` is a known way to combine magnitudes into one."""
-    if pooling not in POOLINGS:
+    if not isinstance(pooling, str) or pooling not in POOLINGS:
         raise ValueError(f"{name} pooling: expected one of {POOLINGS}, received {pooling!r}")

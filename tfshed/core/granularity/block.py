@@ -9,8 +9,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfshed.core.arguments import check_int
+from tfshed.core.arguments import check_bool, check_int
 from tfshed.core.granularity.base import Axes, Granularity, check_pooling, register
+
+# Weights of a block. With `pad` a kernel is made as large as one, whatever its own size.
+MOST = 65536
 
 
 @register("block")
@@ -47,7 +50,13 @@ class Block(Granularity):
     def __post_init__(self) -> None:
         check_int("Block a", self.a, 1)
         check_int("Block b", self.b, 1)
+        if self.a * self.b > MOST:
+            raise ValueError(
+                f"Block: expected at most {MOST} weights, received a={self.a}, b={self.b}; "
+                "tfshed.granularity.Filter() prunes whole output channels"
+            )
         check_pooling("Block", self.pooling)
+        check_bool("Block pad", self.pad)
 
     @property
     def element_size(self) -> int:

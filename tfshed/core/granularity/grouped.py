@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from tfshed.core.arguments import check_int
+from tfshed.core.arguments import MOST_INT, check_int
 from tfshed.core.backend import INT32_MIN
 from tfshed.core.granularity.base import Axes, Granularity, Ranking, register
 from tfshed.core.selection import smallest_per_group
@@ -112,8 +112,8 @@ class NxM(Grouped):
     m: int = 4
 
     def __post_init__(self) -> None:
-        check_int("NxM n", self.n, 1)
-        check_int("NxM m", self.m, 1)
+        check_int("NxM n", self.n, 1, MOST_INT)
+        check_int("NxM m", self.m, 1, MOST_INT)
         if self.n >= self.m:
             raise ValueError(f"NxM: expected n < m, received n={self.n}, m={self.m}")
 
@@ -153,7 +153,7 @@ class Balanced(Grouped):
     bank: int = 16
 
     def __post_init__(self) -> None:
-        check_int("Balanced bank", self.bank, 2)
+        check_int("Balanced bank", self.bank, 2, MOST_INT)
 
     @property
     def size(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import numbers
 from typing import Any, ClassVar
 
 import keras
@@ -109,7 +110,8 @@ class PruningSchedule(abc.ABC):
         end.
         """
         begin_step = check_whole("begin_step", begin_step, 0)
-        if end_step != -1 or not allow_negative_1:
+        for_ever = allow_negative_1 and isinstance(end_step, numbers.Real) and end_step == -1
+        if not for_ever:
             end_step = check_whole("end_step", end_step, 0)
             if end_step < begin_step:
                 raise ValueError(

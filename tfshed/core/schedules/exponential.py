@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tfshed.core.arguments import check_number, check_whole
+from tfshed.core.arguments import check_bool, check_number, check_whole
 from tfshed.core.schedules.base import register
 from tfshed.core.schedules.ramp import Ramp
 from tfshed.core.schedules.step import Ops, open_step
@@ -66,7 +66,7 @@ class ExponentialDecay(Ramp):
             initial_sparsity, final_sparsity, begin_step, end_step, frequency, steps_per_epoch
         )
         self.time_constant = check_number("time_constant", time_constant, positive=True)
-        self.snap_final = bool(snap_final)
+        self.snap_final = check_bool("snap_final", snap_final)
 
     def _sparsity(self, ops: Ops, elapsed: Any) -> Any:
         return self._left(ops.exp(-self._clock(ops, elapsed) / self.time_constant))
@@ -143,7 +143,7 @@ class CyclicExponentialDecay(ExponentialDecay):
             raise ValueError(
                 f"expected gate_epochs <= cycle_epochs={cycle_epochs!r}, received {gate_epochs!r}"
             )
-        if mode not in ("freeze", "hold", "stretch"):
+        if not isinstance(mode, str) or mode not in ("freeze", "hold", "stretch"):
             raise ValueError(
                 f'expected mode to be "freeze", "hold" or "stretch", received {mode!r}'
             )
