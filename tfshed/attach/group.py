@@ -77,7 +77,8 @@ class PruningGroup:
 
     def build(self, add_variable: Callable[..., Any], start: str = "auto") -> None:
         """Makes the variables, with an optimizer's `add_variable`, and begins (see `begin`)."""
-        self.state = make_state(self.config, self.scopes, self.mask_shapes, add_variable)
+        kernels = [k.variable for k in self.kernels]
+        self.state = make_state(self.config, self.scopes, self.mask_shapes, kernels, add_variable)
         self.masks = self.state.masks
         self.threshold, self.target = self.state.threshold, self.state.target
         self.step, self.counts = self.state.step, self.state.counts

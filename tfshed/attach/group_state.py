@@ -59,6 +59,7 @@ def make_state(
     config: PruningConfig,
     scopes: list[int],
     mask_shapes: Sequence[tuple[int, ...]],
+    variables: Sequence[Any],
     add_variable: Callable[..., Any],
 ) -> GroupState:
     """Makes the variables of a group, in the order in which they are saved.
@@ -67,15 +68,17 @@ def make_state(
         config: how the kernels are pruned.
         scopes: the number of each kernel's scope: 0, 1, ...
         mask_shapes: the shape of each kernel's mask.
-        add_variable: the method of a Keras optimizer, which then saves the variables.
+        variables: the kernels.
+        add_variable: the method of a Keras optimizer, which then saves the variables. With the
+            argument `like` the new variable is laid out over devices as that kernel is.
     """
     n = scopes[-1] + 1
     return GroupState(
         config=config,
         scopes=scopes,
         masks=[
-            add_variable(shape, initializer="ones", dtype="bool", name=f"mask_{i}")
-            for i, shape in enumerate(mask_shapes)
+            add_variable(shape, initializer="ones", dtype="bool", name=f"mask_{i}", like=kernel)
+            for i, (shape, kernel) in enumerate(zip(mask_shapes, variables))
         ],
         threshold=add_variable((n,), dtype="float32", name="threshold"),
         target=add_variable((), initializer="ones", dtype="float32", name="target"),
@@ -86,9 +89,9 @@ def make_state(
         events=add_variable((2,), dtype="int32", name="events"),
         criterion=[
             {
-                name: add_variable(shape, dtype="float32", name=f"{name}_{i}")
+                name: add_variable(shape, dtype="float32", name=f"{name}_{i}", like=kernel)
                 for name in config.criterion.keeps
             }
-            for i, shape in enumerate(mask_shapes)
+            for i, (shape, kernel) in enumerate(zip(mask_shapes, variables))
         ],
     )

@@ -165,10 +165,17 @@ class PruningOptimizer(OptimizerAround):
     def _add_group(self, group: PruningGroup) -> None:
         # HDF5 files need names that differ between groups.
         with keras.name_scope(f"group_{len(self.groups)}"):
-            group.build(self.add_variable, self._start)
+            group.build(self._add_variable_like, self._start)
         self.groups.append(group)
         for i, kernel in enumerate(group.kernels):
             self._places[self._key_of(kernel.variable)] = (group, i)
+
+    def _add_variable_like(self, shape: Any, like: Any = None, **options: Any) -> Any:
+        """Adds a variable laid out over devices as `like` is, as far as its shape allows."""
+        layout = None if like is None else private.layout_like(like, shape)
+        if layout is not None:
+            options["layout"] = layout
+        return self.add_variable(shape, **options)
 
     def add_group(self, group: PruningGroup) -> None:
         """Prunes one more group from now on; its kernels must be in no other group."""

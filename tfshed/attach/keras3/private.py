@@ -34,6 +34,26 @@ def set_untracked(target: Any, **attributes: Any) -> None:
         object.__setattr__(target, name, value)
 
 
+def layout_like(variable: Any, shape: Any) -> Any:
+    """The layout over devices for an array that goes with a variable; None without one.
+
+    Keras gives every variable the layout that its path has in the `LayoutMap`, and slots of
+    optimizers that of their variable. An axis of the array that its devices do not divide is whole
+    on each of them. A variable without a layout, and an array of another rank, have None.
+    """
+    layout: Any = getattr(variable, "_layout", None)
+    axes: Any = getattr(layout, "axes", None)
+    if layout is None or axes is None or len(axes) != len(shape) or not any(axes):
+        return None
+    mesh = layout.device_mesh
+    count = dict(zip(mesh.axis_names, mesh.shape))
+    fitting = [
+        name if name is not None and size % count[name] == 0 else None
+        for name, size in zip(axes, shape)
+    ]
+    return keras.distribution.TensorLayout(fitting, mesh)
+
+
 def delete_untracked(target: Any, *names: str) -> None:
     """Takes attributes set by `set_untracked` away; those that are not there are passed over."""
     for name in names:
