@@ -15,7 +15,7 @@ from tests.experiments.test_run import quiet, settings
 from tfshed import datasets
 from tfshed.datasets.npz import in_memory
 from tfshed.experiments import Run
-from tfshed.experiments.checkpoints import Checkpoints
+from tfshed.experiments.checkpoints import BEFORE_COLLAPSE, Checkpoints
 from tfshed.experiments.interruption import InterruptedRunError, stop_request
 from tfshed.experiments.non_finite import NonFiniteError, non_finite
 from tfshed.experiments.run_lock import run_lock
@@ -238,3 +238,32 @@ def test_the_best_checkpoint_is_that_of_the_best_epoch(tmp_path):
     changed["checkpoint.best"] = "val_acuracy"
     with pytest.raises(ValueError, match=r"checkpoint.best: .* Did you mean 'val_accuracy'"):
         Run(settings(tmp_path / "other", "train", **changed)).run(quiet)
+
+
+# The callback says it as well.
+@pytest.mark.filterwarnings("ignore:.*collapse_guard:UserWarning")
+def test_a_run_whose_net_would_shed_itself_keeps_the_checkpoint_before(tmp_path):
+    changed = {
+        "prune.threshold": 1e-4,
+        "prune.schedule": "linear",
+        "prune.learning_rate.rates": (1e-3,),
+        "prune.collapse_guard": 0.9,
+        "prune.momentum": 0.0,
+        "checkpoint.keep": 1,
+    }
+    plain = SaveCheckpoints.on_train_batch_begin
+
+    def shrink(self, batch, logs=None):
+        plain(self, batch, logs)
+        if self._epoch_start + batch == 7:  # the newest checkpoint is that of step 6
+            for v in self.model.trainable_variables:
+                v.assign(v * 1e-6)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(SaveCheckpoints, "on_train_batch_begin", shrink)
+        with pytest.warns(UserWarning, match="steps 6 and 8; the checkpoint of step 6, from"):
+            found = Run(settings(tmp_path, **changed)).run(quiet)
+    assert found["steps_held_by_collapse_guard"] > 0
+    kept = np.load(tmp_path / "checkpoints" / BEFORE_COLLAPSE)["info"].tobytes()
+    assert json.loads(kept)["info"]["step"] == 6
+    assert Checkpoints(tmp_path / "checkpoints").newest().info["step"] == 10

@@ -173,6 +173,11 @@ class PruningGroup:
                     variable.assign(kernel.state[name])
         return kernels
 
+    @property
+    def steps_held(self) -> int:
+        """In how many steps the collapse guard held shedding back; reads the device once."""
+        return int(to_numpy(self.events)[HELD])
+
     def problems(self) -> list[str]:
         """Returns what went wrong since the start, as sentences; reads the device once."""
         return problems(self.events, self.config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 
 from tfshed.observe.replace_file import replace_file
 
-INFO, BEST = "info", "best.npz"
+INFO, BEST, BEFORE_COLLAPSE = "info", "best.npz", "before-collapse.npz"
 NAME = re.compile(r"step-(\d+)\.npz")
 
 
@@ -75,6 +76,27 @@ class Checkpoints:
         path = self.folder / BEST
         return self._readable(path) if path.is_file() else None
 
+    def keep_before_collapse(self) -> int | None:
+        """Keeps a copy of the newest checkpoint, `before-collapse.npz`, whatever else is removed.
+
+        Returns:
+            Its step; None where there is no checkpoint. A copy that is there already stays.
+        """
+        path = self.folder / BEFORE_COLLAPSE
+        if path.is_file():
+            kept = self._readable(path)
+            if kept is not None:
+                return int(kept.info["step"])
+        files = self.files()
+        if not files:
+            return None
+
+        def copy(beside: Path) -> None:
+            shutil.copyfile(files[-1], beside)
+
+        replace_file(path, copy)
+        return _step(files[-1])
+
     def _write(
         self, path: Path, step: int, arrays: dict[str, np.ndarray], info: dict[str, Any]
     ) -> None:
@@ -107,7 +129,7 @@ class Checkpoints:
 
     def _sweep(self) -> None:
         """Removes the incomplete files of processes that were killed."""
-        for pattern in (".step-*.npz", ".best.*.npz"):
+        for pattern in (".step-*.npz", ".best.*.npz", ".before-collapse.*.npz"):
             for path in self.folder.glob(pattern):
                 path.unlink(missing_ok=True)
 

@@ -61,6 +61,9 @@ def results(
             "keep_actual": sum(kept) / sum(sizes),
             "threshold": max(float(to_numpy(g.threshold).max()) for g in pruning.groups),
         }
+        held = sum(group.steps_held for group in pruning.groups)
+        if held:
+            found["steps_held_by_collapse_guard"] = held
         if run.prunes:
             found["updates"] = run_updates(run)
     if run.retrains:

@@ -11,9 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfshed.attach.keras3.optimizer import pruning_optimizer
 from tfshed.core.backend import to_numpy
 from tfshed.core.near_miss import near_miss
-from tfshed.experiments.checkpoints import Checkpoint, Checkpoints
+from tfshed.experiments.checkpoints import BEFORE_COLLAPSE, Checkpoint, Checkpoints
 from tfshed.experiments.interruption import InterruptedRunError, StopRequest
 from tfshed.experiments.model_state import capture, paths, restore
 from tfshed.experiments.non_finite import NonFiniteError, non_finite
@@ -46,6 +47,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
     A step means a batch here, counted over the whole run, so that it tells the position in the
     data. The loss is checked after a number of steps, and all arrays are checked before a
     checkpoint is written, so a good checkpoint is never replaced by one with NaN or infinity.
+    The checkpoint before the first step in which the collapse guard held shedding back is kept.
 
     Args:
         checkpoints: The folder of checkpoints.
@@ -88,12 +90,16 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self._saved = self._finite = self._watched = self._start
         self._newest = None if resumed is None else self._start
         self._logs: Any = None
-        self._warned = False
+        self._warned = self._collapsed = False
         best = checkpoints.best() if rules.best else None
         self._best: float | None = None
         # After a rollback, a best checkpoint from a later step does not count.
         if best is not None and best.info["step"] <= self._start:
             self._best = best.info["value"] if best.info.get("metric") == rules.best else None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        # What happened before a resume was told then.
+        self._collapsed = self._steps_held() > 0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch_start = epoch * self._rules.steps_per_epoch
@@ -179,7 +185,32 @@ class SaveCheckpoints(keras.callbacks.Callback):
         if arrays is not None:
             self._put(step, arrays)
 
+    def _steps_held(self) -> int:
+        pruning = pruning_optimizer(self.model.optimizer)
+        return 0 if pruning is None else sum(group.steps_held for group in pruning.groups)
+
+    def _keep_before_collapse(self, step: int) -> None:
+        """Keeps the checkpoint before the first step in which the collapse guard held, once."""
+        if self._collapsed or not self._steps_held():
+            return
+        self._collapsed = True
+        if not self._write:
+            return
+        kept = self._checkpoints.keep_before_collapse()
+        last = (
+            "no checkpoint was written before"
+            if kept is None
+            else (f"the checkpoint of step {kept}, from before, is kept as {BEFORE_COLLAPSE}")
+        )
+        warnings.warn(
+            "shedding would have taken nearly all that is left and was held back (collapse_guard) "
+            f"for the first time between steps {self._newest or 0} and {step}; {last}. A lower "
+            "learning rate, momentum or threshold sheds less.",
+            stacklevel=2,
+        )
+
     def _put(self, step: int, arrays: dict[str, np.ndarray]) -> None:
+        self._keep_before_collapse(step)
         self._saved = self._newest = step
         if self._write:
             epoch = step // self._rules.steps_per_epoch
