@@ -13,7 +13,7 @@ from keras import ops
 
 from tfshed.core import selection
 from tfshed.core.backend import INT32_MAX, bits, float_of
-from tfshed.core.selection import smallest, smallest_per_group, threshold
+from tfshed.core.selection import boundary_key, smallest, smallest_per_group
 
 INF_BITS = int(np.float32(np.inf).view(np.int32))
 BACKEND = keras.backend.backend()
@@ -220,7 +220,7 @@ def test_the_search_reads_the_weights_a_few_times_only(kind, monkeypatch):
     monkeypatch.setattr(selection, "count", count)
     for share in (0.3, 0.7, 0.95):
         passes.clear()
-        threshold(keys, [0, 0], np.array([int(share * total)], "int32"))
+        boundary_key(keys, [0, 0], np.array([int(share * total)], "int32"))
         assert len(passes) <= 14
 
 

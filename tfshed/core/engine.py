@@ -1,12 +1,13 @@
 """One pruning update and one look for shed weights, as pure functions on arrays.
 
-    weights -> magnitudes -> scores -> how many must go -> the lowest -> masks -> weights
+    weights -> scores -> how many have to be pruned -> the lowest scores -> masks -> weights
 
-Nothing here knows of optimizers, layers or variables: a weight is a tensor, a mask is a bool tensor
-of the granularity's mask shape. Section 3.2 of Azarian & Porikli 2021 (arXiv 2103.10629).
+Nothing here knows optimizers, layers or variables: a weight is a tensor, and a mask is a bool
+tensor of the granularity's mask shape. The source is section 3.2 of Azarian & Porikli 2021 (arXiv
+2103.10629).
 
-Kernels are ranked in scopes: all in scope 0, or each in one of its own. Scalars come as vectors
-with one element for each scope.
+Kernels are ranked within scopes: all kernels are in scope 0, or each kernel has a scope of its own.
+What belongs to a scope, such as its threshold, is one element of a vector.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from tfshed.core.config import PruningConfig
 from tfshed.core.counting import target_count
 from tfshed.core.criteria import Context
 from tfshed.core.granularity import Axes, Ranking
-from tfshed.core.selection import count, largest, threshold
+from tfshed.core.selection import boundary_key, count, largest
 
 # How many weights the collapse guard looks at in all scopes together, and at least in each.
 GUARD_SAMPLE, LEAST_GUARD_SAMPLE = 16384, 1024
 
 
 class Totals(NamedTuple):
-    """What an update reads and gives back for each scope, besides the masks.
+    """The numbers of each scope that an update reads and returns, besides the masks.
 
     Attributes:
         threshold: float32 (scopes,), the shedding threshold.
@@ -149,17 +150,20 @@ def _checked(
     scopes: Sequence[int],
     reached: Any,
 ) -> tuple[list[Any], Any]:
-    """The masks, as they were in scopes whose scores are not finite; and the threshold."""
-    gone = [ops.logical_and(m, ops.logical_not(n)) for m, n in zip(old, new)]
+    """The new masks and the new threshold of each scope.
+
+    A scope in which weights with an infinite or NaN score would be pruned keeps its old masks: the
+    net has diverged, and its scores say nothing about the weights.
+    """
+    pruned_now = [ops.logical_and(m, ops.logical_not(n)) for m, n in zip(old, new)]
     grows = config.grow_threshold
-    # A criterion whose scores are no floats has none that are not finite.
+    # Scores that are no floats are always finite.
     floats = "float" in keras.backend.standardize_dtype(scores[0].dtype)
     if not floats and not grows:
         return list(new), reached
-    # In a diverged net infinite or NaN weights would have to go, which says nothing about them.
     sound = ops.ones((max(scopes) + 1,), dtype="bool")
     if floats:
-        highest = _largest(gone, [bits(s) for s in scores], scopes)
+        highest = _largest(pruned_now, [bits(s) for s in scores], scopes)
         sound = highest < INF_BITS
         new = list(
             cond(
@@ -169,12 +173,13 @@ def _checked(
             )
         )
     if grows:
-        # In the unit of the magnitudes, whatever the criterion's scores are.
+        # The threshold is compared with magnitudes, so it is the largest magnitude that was pruned,
+        # whatever the scores of the criterion are.
         if floats and config.criterion.scores_are_magnitudes:
             top = highest
         else:
             magnitudes = [config.granularity.magnitude_bits(k.weight, k.axes) for k in kernels]
-            top = _largest(gone, magnitudes, scopes)
+            top = _largest(pruned_now, magnitudes, scopes)
         pruned = ops.logical_and(sound, ops.logical_and(top >= 0, top < INF_BITS))
         largest_pruned = float_of(ops.maximum(top, 0))
         higher = ops.logical_and(pruned, largest_pruned > reached)
@@ -203,16 +208,16 @@ def _decay_threshold(
     totals = np.zeros(max(scopes) + 1, np.int64)
     np.add.at(totals, list(scopes), [int(np.prod(k.shape)) for k in keys])
     n = ops.convert_to_tensor(totals.astype("int32")) - target_count(sparsity, totals)
-    # The search ends at any number between the last one that goes and the first that stays.
-    reached = threshold(keys, scopes, n)[0]
-    goes = [ops.logical_and(k <= reached[s], n[s] > 0) for k, s in zip(keys, scopes)]
-    return float_of(ops.clip(_largest(goes, keys, scopes), 0, INF_BITS))
+    # The search ends at any number between the n-th key and the next, and this is to be the n-th.
+    reached = boundary_key(keys, scopes, n)[0]
+    smallest = [ops.logical_and(k <= reached[s], n[s] > 0) for k, s in zip(keys, scopes)]
+    return float_of(ops.clip(_largest(smallest, keys, scopes), 0, INF_BITS))
 
 
 def shed(
     config: PruningConfig, weight: Any, mask: Any, threshold: Any, ax: Axes
 ) -> tuple[Any, Any]:
-    """The mask without what fell below the threshold, and the weight with exact zeros under it.
+    """Removes the weights below the threshold: from the mask, and from the weight as exact zeros.
 
     Args:
         config: How to prune.
@@ -231,9 +236,9 @@ def shed(
     if tuple(mask.shape) != tuple(weight.shape):
         return kept, ops.where(granularity.expand(kept, weight.shape, ax), weight, zero)
     weight = ops.where(kept, weight, zero)
-    # The same as `kept`, read off the new weights: XLA computes the two results in two loops, and
-    # the second would otherwise run the whole of the optimizer's update again. Without a threshold
-    # a weight that is zero by itself stays.
+    # This equals `kept`, but is read off the new weights: XLA computes the two results in two
+    # loops, and the second would otherwise run the whole of the optimizer's update again. Where
+    # there is no threshold, a weight that became zero by itself is kept.
     return ops.logical_or(bits(weight) > 0, ops.logical_and(mask, threshold <= 0.0)), weight
 
 
@@ -246,13 +251,13 @@ def guarded(
     scopes: Sequence[int],
     floors: Any,
 ) -> tuple[Sequence[Any], Any, Any]:
-    """What `shed` is to be given, so that no scope is left with too little.
+    """The masks and thresholds for `shed` with which no scope is left with too few weights.
 
-    Where single weights are pruned and a scope has more than `GUARD_SAMPLE` of them, what would be
-    left is told from a sample at equal distances: in a compiled step a count of them all, before
-    any of them is written, would run the optimizer's update twice. The sample holds shedding back
-    if less than its part of the floor, or nothing, would be left of it; and what is left of the
-    sample is left of the scope. Smaller scopes, and larger elements, are counted.
+    Where single weights are pruned and a scope has more than `GUARD_SAMPLE` of them, a sample at
+    equal distances tells how many would be left: in a compiled step a count of all of them, before
+    any of them is written, would run the optimizer's update twice. Nothing is shed if less than the
+    sample's part of the floor, or nothing of the sample, would be left. So a scope always keeps at
+    least what is left of its sample. In smaller scopes, and for blocks or filters, all are counted.
 
     Args:
         config: How to prune.
@@ -264,9 +269,9 @@ def guarded(
         floors: int32 (scopes,), at least 1: how many elements are to be left.
 
     Returns:
-        `(masks, thresholds, held)`: the masks and thresholds for `shed`, where None for all
-        thresholds says that the masks have lost already what is shed; and bool (scopes,), where
-        shedding was held back.
+        `(masks, thresholds, held)`: the masks and thresholds for `shed`, where None in place of all
+        thresholds means that what is shed is already removed from the masks; and bool (scopes,),
+        True where shedding was held back.
     """
     totals = np.zeros(max(scopes) + 1, np.int64)
     np.add.at(totals, list(scopes), [int(np.prod(m.shape)) for m in masks])
@@ -280,7 +285,8 @@ def guarded(
     size = max(GUARD_SAMPLE // len(totals), LEAST_GUARD_SAMPLE)
     sampled, seen = [], np.zeros(len(totals), np.int64)
     for weight, mask, s in zip(weights, masks, scopes):
-        # An odd distance meets every residue of the powers of two that layer widths are made of.
+        # The distance is odd. An even one would miss whole columns of kernels whose width is a
+        # power of two.
         every = int(totals[s]) // size | 1 if totals[s] > size else 1
         weight, mask = (ops.reshape(x, (-1,))[::every] for x in (weight, mask))
         sampled.append(ops.logical_and(mask, bits(weight) >= bits(thresholds[s])))
@@ -292,8 +298,8 @@ def guarded(
 
 
 def _above(config: PruningConfig, weight: Any, mask: Any, threshold: Any, ax: Axes) -> Any:
-    """The mask without what lies below the threshold."""
-    # On the bits, not the floats: a NaN stays kept (a diverged run must show NaN and not an empty
-    # net), and a compiled step does not flush denormals here.
+    """The mask without the weights below the threshold."""
+    # Bits are compared and not floats: a NaN is kept (a diverged run has to show NaN and not an
+    # empty net), and a compiled step does not flush denormal numbers to zero.
     keys = config.granularity.magnitude_bits(weight, ax)
     return config.granularity.with_last(ops.logical_and(mask, keys >= bits(threshold)), mask, keys)

@@ -1,9 +1,9 @@
 """Exactly the n smallest of many tensors at once, without joining or sorting them.
 
-A counting pass over 4 bytes a weight is the only thing done to the whole net. A sorted sample of
-some thousand keys gives the first guess, the secant rule the next ones; the count of keys below a
-guess is exact, and the search ends when it is the count asked for. Equal keys are told apart by
-position, so that always exactly n go and a run repeats.
+The search reads the 4 bytes of every weight's key once for each guess, and writes nothing. A sorted
+sample of some thousand keys gives the first guess, and the secant rule the next ones. The count of
+keys below a guess is exact, and the search ends when this count is the one that is wanted. Equal
+keys are told apart by their position, so that exactly n are found each time and a run repeats.
 
 Several rankings ("scopes": one for the whole net, or one for each kernel) are searched side by side
 in one loop, so that a compiled step holds one loop however many kernels there are.
@@ -48,10 +48,11 @@ def count(masks: Sequence[Any], scopes: Sequence[int]) -> Any:
 
 
 def _lanes(x: Any) -> tuple[Any, Any]:
-    """A tensor as (LANES, columns) and the rest: what a first pass reduces over its first axis.
+    """A tensor as a matrix (LANES, columns) and the rest, to be reduced over the first axis first.
 
-    The XLA in TensorFlow reduces to a scalar in one scalar loop on CPUs, and to a row by adding
-    whole vectors: several times faster. That in JAX does well by itself, and badly with rows.
+    On CPUs the XLA in TensorFlow reduces a tensor to a scalar one element at a time, but to a row
+    by adding whole vectors, which is several times faster. The XLA in JAX is fast by itself, and
+    slower with rows.
     """
     flat = ops.reshape(x, (-1,))
     even = int(flat.shape[0]) // LANES * LANES
@@ -62,7 +63,8 @@ def _count(mask: Any) -> Any:
     if keras.backend.backend() != "tensorflow":
         return ops.sum(ops.cast(mask, "int32"))
     head, rest = _lanes(mask)
-    # Floats in between (exact: at most LANES), or XLA would merge the two sums into one again.
+    # The first sum is one of floats (exact, since it is at most LANES). Otherwise XLA would merge
+    # the two sums into one again.
     columns = ops.cast(ops.sum(ops.cast(head, "float32"), axis=0), "int32")
     return ops.sum(columns) + ops.sum(ops.cast(rest, "int32"))
 
@@ -74,7 +76,7 @@ def largest(keys: Any) -> Any:
     head, rest = _lanes(keys)
     if not head.shape[1]:  # fewer than LANES keys: the maximum over no columns is an error
         return ops.max(rest)
-    # The detour by -1, too, keeps XLA from merging the two.
+    # Subtracting 1 and adding it again also keeps XLA from merging the two maxima.
     columns = ops.max(head, axis=0) - 1
     return ops.max(ops.concatenate([columns, rest - 1])) + 1
 
@@ -82,13 +84,14 @@ def largest(keys: Any) -> Any:
 def _sample(keys: Sequence[Any], scopes: Sequence[int]) -> tuple[Any, Any]:
     """A sorted sample of the keys >= 0 of each scope, (scopes, size), and how many are in it.
 
-    What is left of a row is filled up with the largest int32.
+    A row with fewer keys is filled up with the largest int32.
     """
     totals = _totals(keys, scopes)
     size = max(LEAST_SAMPLE, SAMPLE if len(totals) == 1 else 2 * SAMPLE // len(totals))
     rows: list[list[Any]] = [[] for _ in totals]
     for k, scope in zip(keys, scopes):
-        # An odd stride: it meets every residue of the powers of two that layer widths are made of.
+        # The stride is odd. An even one would miss whole columns of kernels whose width is a power
+        # of two.
         rows[scope].append(ops.reshape(k, (-1,))[:: max(1, int(totals[scope]) // size) | 1])
     lengths = [sum(int(p.shape[0]) for p in row) for row in rows]
     padded = []
@@ -100,60 +103,62 @@ def _sample(keys: Sequence[Any], scopes: Sequence[int]) -> tuple[Any, Any]:
     return ops.sort(ops.where(sample < 0, INT32_MAX, sample), axis=-1), present
 
 
-def threshold(
-    keys: Sequence[Any], scopes: Sequence[int], n: Any, gone: Any = 0
+def boundary_key(
+    keys: Sequence[Any], scopes: Sequence[int], n: Any, removed: Any = 0
 ) -> tuple[Any, Any, Any]:
-    """For each scope the largest key at which `n` of its keys go.
+    """The key of each scope that divides its `n` smallest keys from the others.
 
     Args:
         keys: int32 tensors of any shapes, values >= -1.
         scopes: for each of `keys` the number of its scope, 0, 1, ...
         n: int32 (scopes,), 0 <= n <= number of keys in the scope.
-        gone: int32 (scopes,), how many keys are -1, or a lower number. It only makes the first
-            guess better.
+        removed: int32 (scopes,), how many keys are -1, or a lower number; 0 by default. It only
+            makes the first guess better.
 
     Returns:
-        `(cut, at_cut, below)`, each int32 (scopes,): `at_cut` = count(keys <= cut) >= n. Where they
-        are equal the keys <= cut are the answer. Otherwise `cut` is a key that several elements
-        share, `below` = count(keys < cut) < n, and the first n - below of them by position belong
-        to the answer.
+        `(boundary, at_boundary, below)`, each int32 (scopes,), with `at_boundary` =
+        count(keys <= boundary) >= n. Where `at_boundary` equals n, the n smallest keys are those
+        <= boundary. Otherwise several elements share the key `boundary`, `below` =
+        count(keys < boundary) < n, and the first n - below of them by position are among the n
+        smallest.
 
     >>> import numpy as np
     >>> from keras import ops
-    >>> found = threshold([np.array([5, 1, 3, 3], "int32")], [0], np.array([2], "int32"))
+    >>> found = boundary_key([np.array([5, 1, 3, 3], "int32")], [0], np.array([2], "int32"))
     >>> [ops.convert_to_numpy(x).tolist() for x in found]
     [[3], [3], [1]]
     """
     totals = ops.convert_to_tensor(_totals(keys, scopes).astype("int32"))
     keys = [ops.convert_to_tensor(k, dtype="int32") for k in keys]
     n = ops.convert_to_tensor(n, dtype="int32")
-    gone = ops.minimum(ops.convert_to_tensor(gone, dtype="int32"), n)
+    removed = ops.minimum(ops.convert_to_tensor(removed, dtype="int32"), n)
     sample, size = _sample(keys, scopes)
     last = ops.maximum(ops.cast(size, "float32") - 1.0, 0.0)
-    # Sample ranks for each rank among the keys that are still there.
-    density = ops.cast(size, "float32") / ops.maximum(ops.cast(totals - gone, "float32"), 1.0)
-    rank = ops.cast(n - gone, "float32") * density
+    # How many ranks of the sample there are for each rank among the keys that are not removed.
+    density = ops.cast(size, "float32") / ops.maximum(ops.cast(totals - removed, "float32"), 1.0)
+    rank = ops.cast(n - removed, "float32") * density
 
     def at(rank: Any) -> tuple[Any, Any]:
         rank = ops.maximum(ops.minimum(ops.floor(rank), last), 0.0)
         index = ops.expand_dims(ops.cast(rank, "int32"), -1)
         return rank, ops.squeeze(ops.take_along_axis(sample, index, axis=-1), -1)
 
-    # The slope of the count near the guess, in ranks per key: the secant rule's second point. The
-    # guess will be wrong by a standard deviation of a sample's rank; this looks at four.
+    # The slope of the count near the guess, in ranks per key, stands for the secant rule's second
+    # point. The guess is wrong by about one standard deviation of a sample's rank, so the slope is
+    # taken over four.
     margin = 2.0 + 4.0 * ops.sqrt(ops.maximum(ops.minimum(rank, last - rank), 0.0))
     (low, low_key), (high, high_key) = at(rank - margin), at(rank + margin)
     span = ops.maximum(ops.cast(high_key - low_key, "float32"), 1.0)
     slope = ops.maximum(high - low, 1.0) / ops.maximum(density, 1e-9) / span
 
-    # lo: count(keys <= lo) < n or n = 0;  hi: count(keys <= hi) >= n.
+    # The loop keeps: count(keys <= lo) < n, or n = 0;  count(keys <= hi) >= n.
     like = ops.zeros_like(n)
     start = (
         ops.convert_to_tensor(np.int32(0)),
         at(rank)[1],
         slope,
         like - 2,
-        # Where nothing is to go, the search is over before it starts.
+        # Where n is 0, the search is over before it starts.
         ops.where(n > 0, like + INT32_MAX, like - 2),
         like,
         ops.where(n > 0, totals, like),
@@ -178,9 +183,10 @@ def threshold(
         up, down = ops.logical_and(open_, ops.logical_not(enough)), ops.logical_and(open_, enough)
         lo, c_lo = ops.where(up, guess, lo), ops.where(up, counted, c_lo)
         hi, c_hi = ops.where(down, guess, hi), ops.where(down, counted, c_hi)
-        # To the middle of the gap behind the n-th key; somewhat beyond it while the other side is
-        # open, so that both ends close in and bisection, if it comes to that, has little to do.
-        # Clipped before the cast, since float32 cannot hold INT32_MAX itself.
+        # The next guess aims at the middle of the gap behind the n-th key. While there is no point
+        # on the other side it aims somewhat beyond, so that both ends close in and bisection, if it
+        # is needed, has few steps. It is clipped before the cast, since float32 cannot hold
+        # INT32_MAX itself.
         missing = ops.cast(n - counted, "float32")
         beyond = ops.sign(missing) * ops.sqrt(ops.abs(missing))
         missing = missing + ops.where(known, 0.5, beyond)
@@ -193,19 +199,20 @@ def threshold(
         guess = ops.where(ops.logical_and(inside, step < SECANT_STEPS), secant, middle)
         return step, guess, slope, lo, hi, c_lo, c_hi
 
-    *_, hi, below, at_cut = while_loop(unfinished, narrow, start)
-    return hi, at_cut, below
+    *_, hi, below, at_boundary = while_loop(unfinished, narrow, start)
+    return hi, at_boundary, below
 
 
-def smallest(keys: Sequence[Any], scopes: Sequence[int], n: Any, gone: Any = 0) -> list[Any]:
+def smallest(keys: Sequence[Any], scopes: Sequence[int], n: Any, removed: Any = 0) -> list[Any]:
     """Masks of exactly the `n` smallest keys of each scope; equal keys go by position.
 
     Args:
-        keys: int32 tensors of any shapes, values >= -1 (-1 marks what is gone already: it sorts
-            before everything else).
+        keys: int32 tensors of any shapes, values >= -1. A key of -1 marks an element that is
+            removed already; it is smaller than every other key.
         scopes: for each of `keys` the number of its scope, 0, 1, ...
         n: int32 (scopes,), 0 <= n <= number of keys in the scope.
-        gone: int32 (scopes,), how many keys are -1, where that is known: it saves passes.
+        removed: int32 (scopes,), how many keys are -1, where that is known; 0 by default. It saves
+            passes over the keys.
 
     Returns:
         A list of bool tensors of the shapes of `keys`; True = among the n smallest of its scope.
@@ -220,29 +227,29 @@ def smallest(keys: Sequence[Any], scopes: Sequence[int], n: Any, gone: Any = 0) 
     """
     keys = [ops.convert_to_tensor(k, dtype="int32") for k in keys]
     n = ops.convert_to_tensor(n, dtype="int32")
-    cut, at_cut, below = threshold(keys, scopes, n, gone)
+    boundary, at_boundary, below = boundary_key(keys, scopes, n, removed)
     return list(
         cond(
-            ops.any(at_cut > n),
-            lambda: _first_ties(keys, scopes, cut, n - below),
-            lambda: [k <= cut[s] for k, s in zip(keys, scopes)],
+            ops.any(at_boundary > n),
+            lambda: _first_ties(keys, scopes, boundary, n - below),
+            lambda: [k <= boundary[s] for k, s in zip(keys, scopes)],
         )
     )
 
 
-def _first_ties(keys: Sequence[Any], scopes: Sequence[int], cut: Any, ties: Any) -> list[Any]:
-    """Everything below `cut`, and the first `ties` elements at it by position."""
+def _first_ties(keys: Sequence[Any], scopes: Sequence[int], boundary: Any, ties: Any) -> list[Any]:
+    """All keys below `boundary`, and the first `ties` of those equal to it, by position."""
     chosen = []
     seen: dict[int, Any] = {}
     for k, s in zip(keys, scopes):
         rows = ops.reshape(k, (-1, k.shape[-1])) if len(k.shape) else ops.reshape(k, (1, 1))
-        tied = rows == cut[s]
+        tied = rows == boundary[s]
         in_row = ops.sum(ops.cast(tied, "int32"), axis=-1)
         before = seen.get(s, 0) + ops.cumsum(in_row) - in_row
         seen[s] = seen.get(s, 0) + ops.sum(in_row)
         taken = ops.maximum(ops.minimum(ties[s] - before, in_row), 0)
-        # A running count over a whole kernel would cost more than all passes before it. Rows are
-        # taken whole or not at all but for one: only there is the place within the row looked up.
+        # A running count over a whole kernel would cost more than all passes before it. But only
+        # one row is taken in part, so the place within a row is looked up in that row alone.
         partly = ops.logical_and(taken > 0, taken < in_row)
         row = ops.argmax(ops.cast(partly, "int32"))
         rank = ops.cumsum(ops.cast(ops.take(tied, row, axis=0), "int32"))
@@ -251,7 +258,7 @@ def _first_ties(keys: Sequence[Any], scopes: Sequence[int], cut: Any, ties: Any)
         whole = ops.where(taken > 0, np.int32(rows.shape[-1]), np.int32(0))
         taken_here = ops.expand_dims(ops.where(partly, ops.cast(columns, "int32"), whole), -1)
         first = ops.logical_and(tied, ops.arange(rows.shape[-1], dtype="int32") < taken_here)
-        chosen.append(ops.logical_or(k < cut[s], ops.reshape(first, k.shape)))
+        chosen.append(ops.logical_or(k < boundary[s], ops.reshape(first, k.shape)))
     return chosen
 
 
@@ -260,8 +267,9 @@ def fold_signed(
 ) -> list[Any]:
     """Keys >= 0 with the same `n` smallest in each scope as keys of both signs.
 
-    Floats of both signs need 32 bits and the search has 31. But either the n smallest are all
-    negative, or all negative ones are among them: one side at a time needs to be told apart.
+    Floats of both signs need 32 bits, and the search has 31. But either the n smallest are all
+    negative, or all negative ones are among them. So only the keys of one sign have to be told
+    apart.
 
     Args:
         keys: int32 tensors, values > -2^31 (see `tfshed.core.backend.signed_bits`).
@@ -286,9 +294,9 @@ def fold_signed(
     return [
         ops.where(
             among_negative[s],
-            # -2^31 + 1 comes to 0, and all that is not negative to the largest key.
+            # -2^31 + 1 becomes 0, and every key that is not negative becomes the largest one.
             ops.minimum(k, 0) + INT32_MAX,
-            # All that is negative comes to 0, and 0 to 1; the two largest keys become one.
+            # Every negative key becomes 0, and 0 becomes 1; the two largest keys become one.
             ops.where(k < 0, 0, ops.minimum(k, INT32_MAX - 1) + 1),
         )
         for k, s in zip(keys, scopes)

@@ -72,23 +72,25 @@ class SelectiveWeightDecay:
                 f"{block_size} weights, received {sorted(self.multipliers)}"
             )
 
-    def gradient(self, weight: Any, largest_gone: Any, granularity: Granularity, axes: Axes) -> Any:
+    def gradient(
+        self, weight: Any, largest_pruned: Any, granularity: Granularity, axes: Axes
+    ) -> Any:
         """Returns what to add to the gradient of `weight`, in its shape and dtype.
 
         Args:
             weight: The kernel.
-            largest_gone: float32 scalar, the largest magnitude that unstructured pruning would
+            largest_pruned: float32 scalar, the largest magnitude that unstructured pruning would
                 remove. Weights above it count towards L0. It is ignored if a fixed `threshold` was
                 given.
             granularity: A granularity whose elements have a fixed size.
             axes: The kernel's channel axes.
         """
-        threshold = largest_gone if self.threshold is None else np.float32(self.threshold)
+        threshold = largest_pruned if self.threshold is None else np.float32(self.threshold)
         # The removed weights are counted, not the kept ones, so that the weights which a padded
         # block lacks count as kept.
-        gone = granularity.total(ops.cast(bits(weight) <= bits(threshold), "int32"), axes)
+        small = granularity.total(ops.cast(bits(weight) <= bits(threshold), "int32"), axes)
         table = [self.multipliers[i] for i in reversed(range(len(self.multipliers)))]
-        factors = ops.take(ops.convert_to_tensor(table, dtype="float32"), gone)
+        factors = ops.take(ops.convert_to_tensor(table, dtype="float32"), small)
         factors = granularity.expand(self.rate * factors, weight.shape, axes)
         return ops.cast(factors, weight.dtype) * weight
 

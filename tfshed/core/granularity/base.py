@@ -193,8 +193,8 @@ class Granularity:
         keys = [ops.where(m, k, -1) for k, m in zip(keys, masks)]
         unavailable = ops.convert_to_tensor(ranking.totals.astype("int32")) - ranking.available
         n = ops.where(surplus > 0, unavailable + surplus, 0)
-        gone = smallest(keys, scopes, n, unavailable)
-        kept = [ops.logical_and(m, ops.logical_not(g)) for m, g in zip(masks, gone)]
+        pruned = smallest(keys, scopes, n, unavailable)
+        kept = [ops.logical_and(m, ops.logical_not(g)) for m, g in zip(masks, pruned)]
         return [self.with_last(a, m, k) for a, m, k in zip(kept, masks, keys)]
 
     def with_last(self, kept: Any, before: Any, keys: Any) -> Any:

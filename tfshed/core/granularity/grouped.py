@@ -64,8 +64,8 @@ class Grouped(Granularity):
         for keys, mask, axes in zip(ranking.keys, ranking.masks, ranking.axes):
             # Elements that were pruned before count among the smallest of their group.
             groups = self.split(ops.where(mask, keys, INT32_MIN), axes)
-            gone = self.join(smallest_per_group(groups, n), axes)
-            kept.append(ops.logical_and(mask, ops.logical_not(gone)))
+            pruned = self.join(smallest_per_group(groups, n), axes)
+            kept.append(ops.logical_and(mask, ops.logical_not(pruned)))
         return kept
 
     def reason_to_skip(self, shape: Sequence[int], axes: Axes) -> str | None:
