@@ -83,6 +83,7 @@ def test_a_user_who_asked_for_keras_2_has_it():
 
 
 def test_other_backends_are_told():
+    pytest.importorskip("jax")
     code = (
         "import tfshed\ntry:\n    from tfshed import tfmot\nexcept ImportError as e:\n    print(e)"
     )
