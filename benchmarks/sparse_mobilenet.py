@@ -50,6 +50,9 @@ def trained(train, epochs: int):
     keras.utils.set_random_seed(0)
     # Its first normalisation takes care of pixels from 0 to 255.
     model = sparse_mobilenet_v1(train[0].shape[1:], len(CLASSES), width=0.25)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.9  # training is short: a few hundred steps
     fit(model, train, epochs, [])
     return model
 
