@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import sys
@@ -128,12 +129,11 @@ def _prepare(argv: Sequence[str]) -> None:
     if split and os.environ["KERAS_BACKEND"] == "jax":
         known = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{known} --xla_force_host_platform_device_count={split}".strip()
-    if os.environ["KERAS_BACKEND"] == "tensorflow":
+    # With JAX and PyTorch some layers of Keras look into TensorFlow where it is installed.
+    if importlib.util.find_spec("tensorflow") is not None:
         import _quiet
 
         _quiet.import_tensorflow()
-    # Data that only TensorFlow can read import it later, and with the other backends nothing else.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # They would report, for each step that is traced, how gradients are exchanged and which
     # accelerators are missing.
     for name in ("tensorflow", "jax"):
