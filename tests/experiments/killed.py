@@ -1,9 +1,10 @@
-"""A run on digits that kills itself; a program for test_resume.py.
+"""A run on digits that is killed and started again; a program for test_resume.py.
 
-python killed.py WORKDIR MOMENT [MOMENT ...]: each moment is "step N" (before that batch), "write
-N" (with half of that checkpoint on the disk), "rows N" (between the N-th end of an epoch and its
-checkpoint) or "end" (runs through). One moment a process, except "end", which may be given other
-folders behind it.
+python killed.py BROKEN UNBROKEN MOMENT ...: a run in the folder BROKEN is killed at each moment in
+turn, by SIGKILL in a process of its own, and then runs through; another in UNBROKEN runs through at
+once. A moment is "step N" (before that batch), "write N" (with half of that checkpoint on the disk)
+or "rows N" (between the N-th end of an epoch and its checkpoint). The processes are forked, before
+TensorFlow starts a thread: importing it anew takes longer than a run.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 import warnings
 from pathlib import Path
 
@@ -83,14 +85,38 @@ def settings(workdir):
     return Settings("prune", config, Path(workdir), seed=1, deterministic=True)
 
 
-def main(workdir, moment, *more):
+def run(folder):
+    Run(settings(folder)).run(print_fn=lambda text: print(text.splitlines()[0], flush=True))
+
+
+def in_a_process_of_its_own(function, *arguments):
+    """Calls a function in a forked process; prints how that ended."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        try:
+            function(*arguments)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(f"ended with {status}", flush=True)
+
+
+def killed(folder, moment):
+    kind, _, number = moment.partition(" ")
+    KINDS[kind](int(number))
+    run(folder)
+
+
+def main(broken, unbroken, *moments):
     # It sheds on purpose.
     warnings.filterwarnings("ignore", message="the net has shed itself")
-    kind, _, number = moment.partition(" ")
-    if kind != "end":
-        KINDS[kind](int(number))
-    for folder in (workdir, *more):
-        Run(settings(folder)).run(print_fn=lambda text: print(text.splitlines()[0], flush=True))
+    for moment in moments:
+        in_a_process_of_its_own(killed, broken, moment)
+    in_a_process_of_its_own(run, broken)
+    run(unbroken)
 
 
 if __name__ == "__main__":

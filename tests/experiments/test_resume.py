@@ -17,27 +17,22 @@ ROOT = Path(__file__).parents[2]
 MOMENTS = {"step 6": 4, "write 12": 8, "rows 2": 12}
 
 
-def start(*words):
+def test_a_run_killed_at_every_kind_of_moment_is_the_unbroken_run(tmp_path):
+    broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
     path = os.pathsep.join([str(ROOT), str(ROOT / "scripts")])
-    return subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("killed.py")), *map(str, words)],
+    program = str(Path(__file__).with_name("killed.py"))
+    done = subprocess.run(
+        [sys.executable, program, str(broken), str(unbroken), *MOMENTS],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
     )
-
-
-def test_a_run_killed_at_every_kind_of_moment_is_the_unbroken_run(tmp_path):
-    broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
-    begun = []
-    for moment in MOMENTS:
-        done = start(broken, moment)
-        assert done.returncode == -signal.SIGKILL, f"{moment}: {done.stdout}{done.stderr}"
-        begun += [line for line in done.stdout.splitlines() if line.startswith("Going on")]
-    done = start(broken, "end", unbroken)
     assert done.returncode == 0, done.stderr
-    begun += [line for line in done.stdout.splitlines() if line.startswith("Going on")]
+    lines = done.stdout.splitlines()
+    ends = [line for line in lines if line.startswith("ended with")]
+    assert ends == [f"ended with {-signal.SIGKILL}"] * 3 + ["ended with 0"], done.stderr
+    begun = [line for line in lines if line.startswith("Going on")]
     assert begun == [f"Going on from step {step} of 21." for step in MOMENTS.values()]
 
     for name in ("keep_ratio.csv", "keep_ratio_layers.csv"):
