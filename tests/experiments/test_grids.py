@@ -154,7 +154,7 @@ def test_killed_and_started_again_it_ends_with_the_same_table(small, tmp_path):
     while not second.is_file() and time.monotonic() < deadline and broken.poll() is None:
         time.sleep(0.02)
     broken.send_signal(signal.SIGKILL)
-    broken.wait()
+    broken.communicate()
     assert second.is_file() and not (tmp_path / "broken" / "table.txt").exists()
     again = compare(small, tmp_path / "broken", *words)
     text = again.communicate(timeout=900)[0]

@@ -61,7 +61,7 @@ class Settings:
         check(self.config)
         if self.phase != "train" and not self.config.initial_weights:
             raise ValueError(
-                "config.initial_weights: this phase starts from trained weights; expected a run "
+                "config.initial_weights: pruning starts from trained weights; expected a run "
                 'directory, a weights file or "imagenet", received "". Train first, or give '
                 '"fresh" to prune fresh weights on purpose.'
             )
