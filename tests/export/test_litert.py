@@ -90,7 +90,7 @@ def test_float32_is_the_model_and_says_how_each_layer_runs(tmp_path):
     dense = export.litert(model, tmp_path / "dense.tflite", sparse=False)
     assert dense.size == found.dense_size and found.size < 0.35 * dense.size
     assert {row.runs for row in dense.rows} == {"dense"}
-    assert "batch" in str(found) and "batch" not in str(dense)
+    assert "1x4 kernel" in str(found) and "1x4 kernel" not in str(dense)
     assert found.to_dict()["rows"][0]["shape"] == [64, 3, 3, 4]
     for a, b in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
