@@ -21,7 +21,9 @@ def define() -> None:
     """The flags."""
     _cli.define_backend()
     flags.DEFINE_string("config", None, "The grid, a file of configs/grids/.")
-    flags.DEFINE_string("workdir", None, "The folder. The same command goes on with it.")
+    flags.DEFINE_string(
+        "workdir", None, "The folder; the same command finishes what is missing in it."
+    )
     flags.DEFINE_string("data_dir", None, "Folder of the data sets, as of train.py.")
     flags.DEFINE_list("seeds", None, "Seeds in place of the grid's, such as 0,1,2.")
     flags.DEFINE_enum("precision", "float32", _cli.PRECISIONS, "Keras' dtype policy.")
@@ -72,7 +74,7 @@ def main() -> int:
     if given.part:
         return 0
     table = run_grid(grid, folder, options=options, print_fn=lambda text: None)
-    print(f"\n{table.text()}\n\nAll of it is in {folder}")
+    print(f"\n{table.text()}\n\nThe grid's files are in {folder}")
     return 0
 
 

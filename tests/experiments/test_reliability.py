@@ -158,7 +158,7 @@ def test_a_signal_stops_the_run_with_a_checkpoint_and_it_goes_on(tmp_path, monke
         return
     said = []
     broken = Run(settings(tmp_path / "broken")).run(said.append)
-    assert said[0] == "Going on from step 7 of 10."
+    assert said[0] == "Resuming from step 7 of 10."
     unbroken = Run(settings(tmp_path / "unbroken")).run(quiet)
     for found in (broken, unbroken):
         found.pop("steps_per_second")

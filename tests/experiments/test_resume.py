@@ -32,8 +32,8 @@ def test_a_run_killed_at_every_kind_of_moment_is_the_unbroken_run(tmp_path):
     lines = done.stdout.splitlines()
     ends = [line for line in lines if line.startswith("ended with")]
     assert ends == [f"ended with {-signal.SIGKILL}"] * 3 + ["ended with 0"], done.stderr
-    begun = [line for line in lines if line.startswith("Going on")]
-    assert begun == [f"Going on from step {step} of 21." for step in MOMENTS.values()]
+    begun = [line for line in lines if line.startswith("Resuming")]
+    assert begun == [f"Resuming from step {step} of 21." for step in MOMENTS.values()]
 
     for name in ("keep_ratio.csv", "keep_ratio_layers.csv"):
         assert (broken / name).read_bytes() == (unbroken / name).read_bytes()

@@ -58,7 +58,7 @@ def test_an_interrupted_run_ends_as_the_unbroken_one(tmp_path, monkeypatch):
             Run(settings(tmp_path / "broken")).run(quiet)
     printed = []
     broken = Run(settings(tmp_path / "broken")).run(printed.append)
-    assert printed[0] == "Going on from step 8 of 10."
+    assert printed[0] == "Resuming from step 8 of 10."
     for found in (broken, unbroken):
         found.pop("steps_per_second")
     assert broken == unbroken

@@ -64,8 +64,8 @@ def test_a_killed_worker_ends_the_run_and_both_go_on(tmp_path):
     said = (tmp_path / "worker0.txt").read_text()
     assert "expected 2 workers, lost contact" in said and "Traceback" not in said
     assert [p.wait(300) for p in start(broken, tmp_path)] == [0, 0]
-    assert "Going on from step" in (tmp_path / "worker0.txt").read_text()
-    assert "Going on" not in (tmp_path / "worker1.txt").read_text()
+    assert "Resuming from step" in (tmp_path / "worker0.txt").read_text()
+    assert "Resuming" not in (tmp_path / "worker1.txt").read_text()
     for name in ("keep_ratio.csv", "keep_ratio_layers.csv"):
         assert (broken / name).read_bytes() == (unbroken / name).read_bytes()
     a, b = (np.load(run / "checkpoints" / "step-00000045.npz") for run in (broken, unbroken))
@@ -94,4 +94,4 @@ def test_a_signal_to_one_worker_stops_all_with_one_checkpoint(tmp_path):
     assert steps[0] == steps[1] and (run / "checkpoints" / f"step-{int(steps[0]):08d}.npz").exists()
     assert not (run / "run.lock").exists()
     assert [p.wait(300) for p in start(run, tmp_path)] == [0, 0]
-    assert f"Going on from step {steps[0]} of 45" in (tmp_path / "worker0.txt").read_text()
+    assert f"Resuming from step {steps[0]} of 45" in (tmp_path / "worker0.txt").read_text()

@@ -1,11 +1,11 @@
 """Which variables of a model can be pruned, and which of their axes are channels.
 
-Each floating variable of two or more axes is a candidate. Those that are named as kernels are, or
-that their layer hands out by `get_prunable_weights()`, are pruned unless something speaks against
-it; all others, such as `self.add_weight(name="projection")`, are pruned when they are selected.
+Each floating variable of two or more axes is a candidate. Variables that have a kernel's name, or
+that their layer returns from `get_prunable_weights()`, are pruned unless there is a reason not to.
+All others, such as `self.add_weight(name="projection")`, are pruned only when they are selected.
 
-The rules are the same for Keras 3 and tf_keras; what differs, where a layer keeps its variables and
-how these are called, is in `keras3/variables.py` and `tf_keras/variables.py`.
+The rules are the same for Keras 3 and tf_keras. Where a layer keeps its variables and what they are
+called differs, and is in `keras3/variables.py` and `tf_keras/variables.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tfshed.core.granularity import Axes
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Kernel:
-    """A variable that is pruned: where its channels are, and the name users know it by."""
+    """A variable that is pruned, its channel axes, and the path by which users know it."""
 
     variable: Any
     axes: Axes
@@ -31,15 +31,15 @@ class Kernel:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Candidate:
-    """A variable that might be pruned, with all that a decision about it can rest on.
+    """A variable that might be pruned, with everything that decides whether it is.
 
     Attributes:
-        kernel: the variable, its axes and its path.
-        owner: the layer that made it.
-        off_by_default: why it is pruned only if it is selected, such as "depthwise"; None if it is
-            pruned by default.
-        named_as_kernel: whether the layer hands it out as prunable, or its name is a kernel's.
-        is_state: whether the layer made it with `trainable=False`, so that no training changes it.
+        kernel: The variable, its axes and its path.
+        owner: The layer that made it.
+        off_by_default: Why it is pruned only if it is selected, such as "depthwise". None means
+            that it is pruned by default.
+        named_as_kernel: Whether the layer returns it as prunable, or its name is a kernel's.
+        is_state: Whether the layer made it with `trainable=False`, so that no training changes it.
     """
 
     kernel: Kernel
@@ -66,7 +66,7 @@ class Candidate:
 
 
 class KernelsByDefault:
-    """The `get_prunable_weights` of a layer that brings none: the kernels pruned by default."""
+    """The `get_prunable_weights` of a layer that has none: those pruned by default."""
 
     def __init__(self, layer: Any):
         self._layer = layer
@@ -119,7 +119,7 @@ def _weights_it_names(layer: Any, keras_of: Any) -> list[Any] | None:
         return None
     if not keras_of.brings_method(method):
         return None
-    # Before it is built, it may not have what it names.
+    # Before the layer is built, the weights that it returns may not exist.
     return list(method()) if layer.built else []
 
 
@@ -148,14 +148,14 @@ def _is_bias_or_scale(name: str) -> bool:
 
 def _axes(layer: Any, name: str, shape: tuple[int, ...]) -> Axes:
     rank, kind = len(shape), type(layer).__name__
-    # A table of rows, one for each token or position, has no input channels. `reverse_embeddings`
-    # are no table: the logits are a product with them.
+    # A table with a row for each token or position has no input channels. `reverse_embeddings` are
+    # not such a table: the logits are a matrix product with them.
     table = "embedding" in name and not name.startswith("reverse")
     if table or name == "depthwise_kernel" or kind.startswith("Depthwise"):
         return Axes(None, rank - 1)
     equation = getattr(layer, "equation", None)
     if isinstance(equation, str) and name == "kernel":
-        # Of the letters of the kernel, those that the output lacks are summed over: inputs.
+        # The letters of the kernel that the output lacks are summed over, so they are inputs.
         operands, output = equation.replace(" ", "").split("->")
         letters = operands.split(",")[1]
         summed = [i for i, c in enumerate(letters) if c not in output]
@@ -169,7 +169,7 @@ def _axes(layer: Any, name: str, shape: tuple[int, ...]) -> Axes:
 def _off_by_default(layer: Any, name: str, shape: tuple[int, ...]) -> str | None:
     if name == "depthwise_kernel" or type(layer).__name__.startswith("Depthwise"):
         return "depthwise"
-    # So ConvNeXt writes its own: every group has one input channel.
+    # ConvNeXt writes its depthwise convolutions in this way: every group has one input channel.
     if getattr(layer, "groups", 1) > 1 and shape[-2] == 1:
         return "depthwise"
     if name == "embeddings":

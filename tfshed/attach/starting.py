@@ -84,7 +84,7 @@ def goes_on(config: PruningConfig, known: Sequence[tuple[Kernel, np.ndarray]], s
     """
     off = sum(_count_off(config, kernel, mask) for kernel, mask in known)
     if known and (start == "continue" or (start == "auto" and not off)):
-        logger.info("pruning goes on with the masks of the run before (%d kernels)", len(known))
+        logger.info("pruning continues with the masks of the run before (%d kernels)", len(known))
         return True
     if known:
         why = f"{off} weights under its masks are not zero" if off else 'start="again"'

@@ -21,17 +21,17 @@ MOST_STEPS = 2**31 - 1
 def learning_rate(
     phase: Any, steps_per_epoch: int, factor: float = 1.0, training: Any = None
 ) -> Any:
-    """The learning-rate schedule of a phase, values scaled with the batch where it says so.
+    """The learning-rate schedule of a phase, scaled with the batch size if the phase says so.
 
     Args:
-        phase: of a recipe.
-        steps_per_epoch: optimizer updates in an epoch.
-        factor: by which all rates are multiplied, as after a rollback; default 1.
-        training: the phase of which rates for retraining are made; default None, for the phase
-            `train` itself.
+        phase: A phase of a recipe.
+        steps_per_epoch: The number of optimizer steps in an epoch.
+        factor: All rates are multiplied by it, as after a rollback; 1 by default.
+        training: The phase whose rates retraining uses. None (default) is for the phase `train`.
 
     Raises:
-        ValueError: naming the field, what was expected and what came.
+        ValueError: A value is wrong. The error names the field, what was expected and what was
+            received.
 
     Example:
         >>> from tfshed.experiments import recipe
@@ -80,7 +80,7 @@ def in_steps(epochs: float, steps_per_epoch: int) -> int:
 def optimizer(
     phase: Any, steps_per_epoch: int, rate_factor: float = 1.0, training: Any = None
 ) -> Any:
-    """The optimizer of a phase. `weight_decay` is not its business: kernels carry it as L2.
+    """The optimizer of a phase. The kernels themselves carry `weight_decay` as an L2 penalty.
 
     Args:
         phase, steps_per_epoch, rate_factor, training: as in `learning_rate`.
@@ -147,9 +147,9 @@ def schedule(prune: Any, steps_per_epoch: int, sparsity: float | None = None) ->
     """The pruning schedule of a recipe; its epochs in steps.
 
     Args:
-        prune: the phase.
-        steps_per_epoch: optimizer updates in an epoch.
-        sparsity: where it ends; default that of the recipe.
+        prune: The phase.
+        steps_per_epoch: The number of optimizer steps in an epoch.
+        sparsity: The final sparsity. None (default) means that of the recipe.
 
     Example:
         >>> from tfshed.experiments import recipe

@@ -1,7 +1,7 @@
 """Recipes: every field a run has, with its default.
 
-A recipe is a locked `ml_collections.ConfigDict`: a field that is not there, or a value of another
-type, is an error at once. A file in `configs/` starts from `recipe()` and sets what it is about.
+A recipe is a locked `ml_collections.ConfigDict`: an unknown field or a value of another type is an
+error at once. A file in `configs/` starts from `recipe()` and sets the fields that it is about.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What may stand in the fields of a recipe."""
+"""Which values the fields of a recipe may have."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ MOST_EPOCHS, MOST = 1_000_000, 2**31 - 1
 
 
 def check(config: Any) -> None:
-    """Raises unless every field of `recipe()` is there, no other, and values make sense.
+    """Raises an error unless a recipe has the fields of `recipe()`, and values that make sense.
 
-    What depends on data and model (sizes, names) is checked where these are made.
+    Values that depend on data and model (sizes, names) are checked where these are made.
 
     Raises:
-        ValueError: naming the field, what was expected and what came.
+        ValueError: A field is missing, unknown or wrong. The error names the field, what was
+            expected and what was received.
 
     Example:
         >>> from tfshed.experiments import check, recipe
@@ -86,7 +87,7 @@ def _check_phase(path: str, phase: Any) -> None:
 
 
 def _check_rate(path: str, rate: Any) -> None:
-    # The strategy of retraining brings one that is made of the rate of training.
+    # A strategy of retraining has a schedule of its own, which it makes from the rate of training.
     own = rate.schedule != AS_STRATEGY or not path.startswith("config.retrain.")
     if own:
         learning_rates.find(rate.schedule, f"{path}.schedule")
@@ -94,7 +95,7 @@ def _check_rate(path: str, rate: Any) -> None:
     if base is not None:
         check_int(f"{path}.base_batch_size", base, 1, MOST)
     for i, value in enumerate(rate.rates):
-        # What float32, in which every optimizer computes, can hold.
+        # Every optimizer computes in float32, which holds these numbers.
         _number(f"{path}.rates[{i}]", value, above=0, least=1e-30, most=1e30)
     _number(f"{path}.final", rate.final, least=0, most=1e30)
     _number(f"{path}.warmup_epochs", rate.warmup_epochs, least=0, most=MOST_EPOCHS)
@@ -180,7 +181,7 @@ def _same_fields(wanted: ConfigDict, given: Any, path: str) -> None:
             f"{path}: expected a group of fields ({', '.join(wanted)}), received {given!r}"
         )
     if path.rpartition(".")[2] == "options":
-        return  # the network or the learning rate says which it has
+        return  # the network or the learning rate checks its own options
     for name in given:
         if name not in wanted:
             raise ValueError(f"{path}.{name}: there is no such field.{near_miss(name, wanted)}")

@@ -42,14 +42,15 @@ RESULTS, BEFORE = "results.json", "before.json"
 
 
 class Run:
-    """A run, made ready: data, model and pruning are there, nothing has been written.
+    """A run that is ready to start: data, model and pruning are made, and nothing is written yet.
 
     Args:
-        settings: what to run.
-        distribution: from `tfshed.distribution.setup`; default one device.
+        settings: What to run.
+        distribution: What `tfshed.distribution.setup` returns. None (default) means one device.
 
     Raises:
-        ValueError, FileNotFoundError: from data, model or recipe, before anything is written.
+        ValueError, FileNotFoundError: The data, the model or the recipe is not as it has to be.
+            Nothing is written then.
 
     Example, a small run on the digits that come with scikit-learn:
         >>> import tempfile
@@ -199,7 +200,7 @@ class Run:
         """Runs to the end, from the last checkpoint if there is one; returns the results.
 
         With several workers all of them call it, and all see the same folder: the chief writes it,
-        every worker reads the checkpoint to go on from.
+        every worker reads the checkpoint that the run resumes from.
 
         Writes, in the run's folder: `settings.json` (the recipe as it was given, seed, versions,
         git state), `checkpoints/`, `keep_ratio.csv` and its kin (see `tfshed.KeepRatio`),
@@ -225,7 +226,7 @@ class Run:
         newest = checkpoints.newest()
         start = 0 if newest is None else newest.info["step"]
         if newest is not None:
-            print_fn(f"Going on from step {start} of {self.total_steps}.")
+            print_fn(f"Resuming from step {start} of {self.total_steps}.")
             self._check_rows(newest)
             self.go_to(newest)
         before = None if folder is None else read_json(self.path / BEFORE)
@@ -247,13 +248,13 @@ class Run:
             found["best"] = self._best(checkpoints)
         if folder is not None:
             folder.write_text("results.txt", results_table(found) + "\n")
-            # Last: whoever finds it finds all the rest.
+            # This file is written last: where it exists, all other files do.
             folder.write_json(RESULTS, as_json(found))
-            print_fn(f"\n{results_table(found)}\n\nAll of it is in {self.path}")
+            print_fn(f"\n{results_table(found)}\n\nThe run's files are in {self.path}")
         return found
 
     def _best(self, checkpoints: Checkpoints) -> dict[str, float]:
-        """What the epoch comes to that was best on the held-out examples, and which one it is."""
+        """The test results of the epoch that was best on the held-out examples, and its number."""
         best = checkpoints.best()
         if best is None:
             return {}
@@ -277,7 +278,7 @@ class Run:
         return folder
 
     def _check_weights(self) -> None:
-        """A run that starts with NaN would end with it."""
+        """Refuses weights that are not finite: a run that starts with NaN ends with NaN."""
         arrays = capture(self.model)
         what = non_finite(arrays, paths(self.model))
         if what is not None:
@@ -286,7 +287,7 @@ class Run:
             )
 
     def _check_rows(self, newest: Checkpoint) -> None:
-        """Refuses to go on with tables that lack rows, unless that is accepted."""
+        """Refuses to resume with tables that lack rows, unless that is accepted."""
         if not self.distribution.is_chief:
             return
         table = self.path / "keep_ratio.csv"
@@ -295,7 +296,7 @@ class Run:
             raise ValueError(
                 f"{table}: expected {newest.info['rows']} rows up to the checkpoint of step "
                 f"{newest.info['step']}, {self.rows_missing} of them are missing. Put back a good "
-                "copy, give another workdir, or go on without them with accept_missing_rows."
+                "copy, give another workdir, or resume without them with accept_missing_rows."
             )
 
     def go_to(self, checkpoint: Checkpoint | None) -> None:
@@ -311,8 +312,7 @@ class Run:
     def remake(self) -> None:
         """Makes the model anew, with the learning rate that is due after so many rollbacks.
 
-        The rate is a part of the compiled step, and what is left of a broken-off step is not to be
-        trusted.
+        The rate is part of the compiled step, and an interrupted step may leave anything behind.
         """
         keras.utils.set_random_seed(self.settings.seed)
         self.model = self._model()
@@ -320,7 +320,7 @@ class Run:
     def _save(self) -> None:
         """Writes the trained net, without optimizer and wrappers, to `model.keras`."""
         plain = tfshed.strip_pruning(self.model) if self.prunes else self.model
-        # Without the compiled loss and optimizer, of which a user of the net needs nothing.
+        # A user of the net does not need the compiled loss and optimizer.
         plain = keras.Model(plain.inputs, plain.outputs, name=plain.name)
         if self.distribution.is_chief:
             replace_file(self.path / FINAL, plain.save)

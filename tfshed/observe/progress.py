@@ -14,18 +14,19 @@ BAR = 20
 
 
 class Progress(keras.callbacks.Callback):
-    """Shows how far a `fit` has come over all its epochs; use it with `verbose=0`.
+    """Shows the progress of a `fit` over all its epochs; use it with `verbose=0`.
 
     On a terminal one line is drawn over and over. Elsewhere (a pipe, a log file) a line is printed
     every 30 seconds and one at the end.
 
     Args:
-        label: what the line begins with.
-        metrics: names of metrics to show, of those in the logs at the end of an epoch.
-        stream: where to write; default `sys.stdout`.
-        total: steps of the whole run, where one `fit` after another makes it; default None: those
-            of the `fit`.
-        start: with `total`, steps that were done before.
+        label: The text that the line begins with.
+        metrics: The names of the metrics to show, from the logs at the end of an epoch; none by
+            default.
+        stream: The text stream to write to. None (default) means `sys.stdout`.
+        total: The number of steps of the whole run, if the run consists of several `fit`s. None
+            (default) means the steps of the `fit`.
+        start: With `total`, the number of steps that were done before; 0 by default.
 
     >>> import keras, numpy as np
     >>> from tfshed.observe.progress import Progress
@@ -68,7 +69,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if not self._done and self._total is None:
-            # With `initial_epoch`, what was done before counts as done, not as fast.
+            # With `initial_epoch`, earlier steps count as done, but not for the speed.
             self._skipped = epoch * (self.params.get("steps") or 0)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -113,7 +114,7 @@ class Progress(keras.callbacks.Callback):
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people.
+    """A number of seconds as a text that is easy to read.
 
     >>> duration(7.4), duration(75)
     ('7 s', '1 min 15 s')

@@ -18,19 +18,19 @@ PACKAGES = ("tensorflow", "jax", "torch", "keras", "numpy", "scikit-learn")
 
 
 class RunDirectory:
-    """A folder that one experiment writes to and that a later start with the same settings goes on
-    with.
+    """A folder that one experiment writes to, and that it uses again when it is resumed.
 
     Args:
-        path: the folder, made if it is not there.
-        settings: all that results depend on, as JSON can hold it.
+        path: The folder, which is made if it does not exist.
+        settings: Everything that the results depend on, as far as JSON can hold it.
 
     Attributes:
-        path: `pathlib.Path`. resumed: whether the folder was there with these settings.
+        path: The folder as a `pathlib.Path`.
+        resumed: Whether the folder existed with these settings.
 
     Raises:
-        ValueError: the folder was made with other settings (each difference is named), or holds
-            other things and no settings at all.
+        ValueError: The folder was made with other settings (each difference is named), or it holds
+            other files and no settings at all.
 
     >>> import tempfile
     >>> folder = tempfile.mkdtemp()
@@ -77,16 +77,16 @@ class RunDirectory:
             )
 
     def read_json(self, name: str) -> Any:
-        """What a JSON file of the run holds; None if it is not there."""
+        """What a JSON file of the run holds; None if there is no such file."""
         path = self.path / name
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
     def write_json(self, name: str, value: Any) -> None:
-        """Writes a JSON file of the run; it is there in whole or not at all."""
+        """Writes a JSON file of the run. A crash leaves the whole file or none."""
         self.write_text(name, json.dumps(value, indent=2) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
-        """Writes a text file of the run; it is there in whole or not at all."""
+        """Writes a text file of the run. A crash leaves the whole file or none."""
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
 

@@ -19,7 +19,7 @@ from tfshed.attach.ownership import note_pruned
 from tfshed.core.backend import to_numpy
 from tfshed.core.config import PruningConfig
 
-# A kernel with no larger a part of zeros than this was not pruned.
+# A kernel with no more zeros than this fraction is taken as not pruned.
 FEW_ZEROS = 0.05
 
 
@@ -32,7 +32,7 @@ def check_layer(to_prune: Any, name: str = "to_prune") -> None:
     if "tf_keras" in names:
         raise TypeError(
             f"expected a Keras 3 model or layer, received the Keras 2 {kind.__name__} of tf_keras. "
-            "What takes those is in tfshed.tfmot, such as tfshed.tfmot.UpdatePruningStep."
+            "Use tfshed.tfmot for it, such as tfshed.tfmot.UpdatePruningStep."
         )
     raise TypeError(
         f"{name}: expected a Keras model, a Keras layer or a list of layers, received "
@@ -54,7 +54,8 @@ def declarations(model: Any) -> Iterator[tuple[PruningConfig, list[Kernel]]]:
     """What `prune_low_magnitude` declared in a model, layer or list: configs with their kernels.
 
     Raises:
-        TypeError: no model, layer or list of layers. ValueError: a marked model is not built.
+        TypeError: `model` is not a model, layer or list of layers.
+        ValueError: A marked model is not built.
     """
     for layer in declaring(model):
         if isinstance(layer, PruneLowMagnitude):
@@ -90,7 +91,7 @@ def declaring(model: Any) -> Iterator[Any]:
     """The wrappers and marked models in a model, layer or list of layers, built or not.
 
     Raises:
-        TypeError: no model, layer or list of layers.
+        TypeError: `model` is not a model, layer or list of layers.
     """
     for part in model if isinstance(model, (list, tuple)) else [model]:
         check_layer(part)
@@ -104,7 +105,7 @@ def declares_some(model: Any) -> bool:
 
     Raises:
         ValueError: nothing is declared, but kernels hold zeros as pruning leaves them, which
-            training would fill. So it is with a model that lost its declaration in a file.
+            training would fill. A model that lost its declaration in a file looks like this.
     """
     if any(True for _ in declaring(model)):
         return True
@@ -114,7 +115,7 @@ def declares_some(model: Any) -> bool:
             f"expected a model from tfshed.prune_low_magnitude(...), received {model.name}, which "
             f"declares nothing to prune, and whose kernels hold zeros that training would fill: "
             f"{', '.join(sparse[:5])}. Call prune_low_magnitude(model, schedule) again to prune it "
-            "on, or train it with tfshed.KeepZeros()."
+            "further, or train it with tfshed.KeepZeros()."
         )
     warnings.warn(
         f"{model.name} declares nothing to prune and is trained as it is; "
@@ -134,8 +135,9 @@ def groups_of(model: Any) -> list[PruningGroup]:
     """The pruning groups that `prune_low_magnitude` declared in a model, layer or list of layers.
 
     Raises:
-        TypeError: neither. ValueError: it declares nothing, or what it declares is not built, does
-            not fit the granularity or is frozen.
+        TypeError: `model` is not a model, layer or list of layers.
+        ValueError: It declares nothing, or what it declares is not built, does not fit the
+            granularity or is frozen.
     """
     for layer in declaring(model):
         _note_saved(layer)
@@ -167,7 +169,7 @@ def _why_none(model: Any) -> str:
 
 
 def _note_saved(layer: Any) -> None:
-    """Notes of which kernels pruning had taken weights when a layer or model was saved."""
+    """Notes from which kernels weights had been pruned when a layer or model was saved."""
     if isinstance(layer, PruneLowMagnitude):
         for kernel, pruned in zip(layer.chosen_kernels(), layer.saved_pruned):
             if pruned:

@@ -30,7 +30,7 @@ from tfshed.core.backend import to_numpy
 from tfshed.core.config import PruningConfig
 from tfshed.core.schedules import OneShot
 
-# A step no run comes to: nothing is ever pruned, and nothing is shed.
+# No run reaches this step, so nothing is ever pruned and nothing is shed.
 NEVER = OneShot(0.0, step=2**31 - 1)
 
 
@@ -108,7 +108,7 @@ _numbers = itertools.count(1)
 
 
 def _finish(reference: Any, number: int) -> None:
-    """What is done when a callback goes that was not told of the end of its fit."""
+    """Gives the optimizers back when a callback is deleted that never saw the end of its fit."""
     model = reference()
     if model is not None and _holders.get(model) == number:
         stop_holding(model)
@@ -120,7 +120,7 @@ def is_holding(group: PruningGroup) -> bool:
 
 
 def hold_zeros(model: Any, kernels: list[Kernel]) -> None:
-    """Holds what is zero in trainable kernels, by the optimizers of the model."""
+    """Makes the optimizers of the model hold the zeros of trainable kernels."""
     found = pruning_optimizers(model)
     if not found:
         wrap_optimizers(model, lambda: [PruningGroup(holding_config(), kernels)])
@@ -155,16 +155,16 @@ def stop_holding(model: Any) -> None:
 
 
 def clear_leftovers(model: Any) -> None:
-    """Lets zeros go that are still held by a fit that was broken off."""
+    """Stops holding zeros for a fit that ended with an error."""
     if model not in _waiting:
         stop_holding(model)
 
 
 @contextlib.contextmanager
 def let_go_of_zeros(model: Any) -> Iterator[None]:
-    """Within the block nobody holds zeros of a model; afterwards who held them goes on.
+    """Stops holding the zeros of a model within the block, and holds them again afterwards.
 
-    So that the optimizer that prunes can be put in wherever `KeepZeros` stands among callbacks.
+    With this, the pruning optimizer can be put in wherever `KeepZeros` stands among the callbacks.
     """
     clear_leftovers(model)
     held = [

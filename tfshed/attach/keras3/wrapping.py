@@ -19,7 +19,7 @@ def ensure_pruning(model: Any, start: str = "auto") -> PruningOptimizer:
     """Puts a `PruningOptimizer` around every optimizer of a model that has none yet.
 
     Args:
-        model: a model that has an optimizer (by `compile`, by `model.optimizer = ...`, or in
+        model: A model that has an optimizer (by `compile`, by `model.optimizer = ...`, or in
             attributes that its own `train_step` uses) and declares what is to be pruned.
         start: "auto", "continue" or "again", see `tfshed.UpdatePruningStep`.
 
@@ -93,15 +93,15 @@ def wrap_optimizers(
     """Puts a `PruningOptimizer` around every optimizer of a model, inside any loss scaling.
 
     Args:
-        model: holds at least one optimizer.
-        what: called for each of them: what `PruningOptimizer` takes as `prune`.
-        start: see `ensure_pruning`.
+        model: A model that holds at least one optimizer.
+        what: Called once for each optimizer; returns what `PruningOptimizer` takes as `prune`.
+        start: See `ensure_pruning`.
     """
     held = held_optimizers(model)
     several = len(held) > 1
     made = []
     try:
-        # Else the masks of a mirrored variable would be on one device only.
+        # Without the scope the masks of a mirrored variable would be on one device only.
         with strategy_scope(model):
             for holder, name, outer in held:
                 inner = outer.inner_optimizer if _scales(outer) else outer
@@ -123,8 +123,8 @@ def wrap_optimizers(
             outer.inner_optimizer = found
         else:
             _put(holder, name, found)
-        # Loss scaling that Keras put around is not among the arguments of `compile`: there the
-        # bare optimizer is, and would be saved without its masks.
+        # Where Keras itself added loss scaling, the arguments of `compile` hold the bare optimizer,
+        # which would be saved without its masks.
         private.replace_saved_optimizer(model, inner, found)
     model.train_function = None
     return [found for *_, found in made]
@@ -134,8 +134,8 @@ def unwrap_optimizers(model: Any, note: bool = True) -> None:
     """Gives a model its own optimizers back; does nothing if none of them prunes.
 
     Args:
-        model: holds optimizers.
-        note: see `PruningOptimizer.release`.
+        model: A model that holds optimizers.
+        note: See `PruningOptimizer.release`.
     """
     for holder, name, outer in held_optimizers(model):
         found = pruning_optimizer(outer)

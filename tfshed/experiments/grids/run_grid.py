@@ -34,7 +34,7 @@ def run_grid(
     """Runs what is missing of a grid and writes its table; several cells in one process.
 
     Every cell is an ordinary run directory, FOLDER/seed<S>/<row>--<column>, and the net of a seed
-    is FOLDER/seed<S>/base. Killed and started again, it goes on where it was.
+    is FOLDER/seed<S>/base. A grid that was killed resumes when it is started again.
 
     Args:
         grid: what to run.
