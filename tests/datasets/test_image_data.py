@@ -190,7 +190,7 @@ def test_data_to_evaluate_on_only(load):
         ({"batch_size": 0}, "batch_size: expected a whole number >= 1"),
         ({"batch_size": 41}, "batch_size: expected at most 40, .* received 41"),
         ({"batch_size": 12, "fraction": 0.2}, "expected at most 8, .* fraction=0.2 .of 40."),
-        ({"batch_size": 10, "shard": (0, 4)}, "a multiple of the 4 workers, received 10. 8 would"),
+        ({"batch_size": 10, "shard": (0, 4)}, "a multiple of the 4 workers, received 10. Use 8"),
         ({"shard": (4, 4)}, "shard.0.: expected a whole number from 0 to 3, received 4"),
         ({"shard": 1}, r"shard: expected \(index, count\)"),
         ({"seed": -1}, "seed: expected"),

@@ -284,3 +284,19 @@ def test_the_model_of_a_callback():
     callback, model = keras.callbacks.Callback(), keras.Sequential([L.Dense(1)])
     callback.set_model(model)
     assert private.model_of(callback) is model
+
+
+def test_the_layout_of_what_goes_with_a_variable():
+    class Spread:
+        """Stands for a variable over two devices, which only JAX has here."""
+
+        mesh = keras.distribution.DeviceMesh((2,), ["model"], ["cpu:0", "cpu:1"])
+        _layout = keras.distribution.TensorLayout(("model", None), mesh)
+
+    assert private.layout_like(Spread(), (4, 3)).axes == ("model", None)
+    assert private.layout_like(Spread(), (3, 4)).axes == (None, None)  # 3 rows are not divided
+    assert private.layout_like(Spread(), (4,)) is None
+    variable = keras.Variable([1.0])
+    assert private.layout_like(variable, (1,)) is None
+    if keras.backend.backend() == "jax":
+        assert hasattr(variable, "_layout")

@@ -13,10 +13,10 @@ class Preset:
     """A filter pruning of a paper.
 
     Attributes:
-        network: the name of the net, as of `tfshed.models.build`; residual nets have the shortcut
+        network: The name of the net, as in `tfshed.models.build`; residual nets have the shortcut
             "A", which has no parameters.
-        ratios: the fraction of filters that go, by the names of its layers.
-        flops_cut: the published fraction of multiply-adds that go.
+        ratios: The fraction of filters that is removed, by the names of its layers.
+        flops_cut: The published fraction of multiply-adds that is removed.
     """
 
     network: str
@@ -35,11 +35,11 @@ def preset(name: str) -> Preset:
             2017 (arXiv 1608.08710), table 1, with the layers that they skip.
 
     Raises:
-        ValueError: there is none of that name; the nearest is named.
+        ValueError: There is no preset of that name. The error names the nearest one.
 
     >>> found = preset("resnet56_b")
     >>> found.network, len(found.ratios), found.ratios["stage1_block1_conv1"]
-    ('resnet56', 22, 0.6)
+    ('resnet56', 21, 0.6)
     """
     return PRESETS.get(name, "preset")
 

@@ -111,17 +111,17 @@ def flops(model: Any) -> Flops:
         shows it as a table.
 
     Raises:
-        TypeError: `model` is no model of Keras 3.
+        TypeError: `model` is not a Keras 3 model.
         ValueError: `model` is not built.
 
     >>> import keras, tfshed
     >>> layers = [keras.layers.Conv2D(4, 3, name="conv"), keras.layers.Flatten()]
     >>> net = keras.Sequential(
-    ...     [keras.Input((8, 8, 1)), *layers, keras.layers.Dense(2, name="head")]
+    ...     [keras.Input((8, 8, 1)), *layers, keras.layers.Dense(2, name="head")], name="net"
     ... )
     >>> found = tfshed.flops(tfshed.sparsify(net, 0.75, scope="layer"))
     >>> print(found)
-    Multiply-adds of sequential on one example
+    Multiply-adds of net on one example
     layer  class   multiply-adds  without zeros  parameters  without zeros
     ----------------------------------------------------------------------
     conv   Conv2D          1,296            324          40             13
