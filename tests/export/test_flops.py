@@ -18,7 +18,9 @@ from tfshed import models
 def test_residual_networks_have_their_published_counts(depth, shortcut, millions):
     found = tfshed.flops(models.resnet(depth, shortcut=shortcut))
     assert found.macs == pytest.approx(millions * 1e6, rel=1e-3)
-    assert found.uncounted == [] and found.macs_left == found.macs
+    assert found.uncounted == []
+    # Of so many random weights one may well be exactly zero.
+    assert found.macs * (1 - 1e-4) < found.macs_left <= found.macs
 
 
 def test_larger_networks_have_their_published_counts():
