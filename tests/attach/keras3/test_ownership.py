@@ -332,7 +332,7 @@ def test_seeds_in_a_loop_start_dense_and_a_new_compile_goes_on(caplog):
     train(model)
     model.compile("sgd", "mse", jit_compile=JIT[0])
     ensure_pruning(model)
-    assert "goes on with the masks of the run before" in caplog.text
+    assert "continues with the masks of the run before" in caplog.text
     assert all(to_numpy(m).mean() == 0.5 for m in group(model).masks)
     for again in ("compile", "fit"):
         model.set_weights(first)
