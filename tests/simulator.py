@@ -50,6 +50,7 @@ class Simulator:
         pattern: None, or (size of a group, sparsity -> how many of a group go).
         order: None for magnitude, or (positions in the model, step) -> keys by which to prune
             instead.
+        observe: whether no weight is ever made zero.
     """
 
     def __init__(
@@ -66,7 +67,9 @@ class Simulator:
         block=None,
         pattern=None,
         order=None,
+        observe=False,
     ):
+        self.observe = observe
         self.schedule, self.block, self.pattern, self.order = schedule, block, pattern, order
         self.grow, self.shed_every, self.monotone = grow and threshold > 0, shed_every, monotone
         n = len(weights)
@@ -127,6 +130,8 @@ class Simulator:
             self.held += held
         if due and not self.monotone:
             self.prune(t, after, np.float32(sparsity))
+        if self.observe:
+            return after
         return [
             np.where(self.expand(m, w.shape), w, np.zeros((), w.dtype))
             for m, w in zip(self.masks, after)

@@ -173,6 +173,22 @@ def test_every_step_is_as_simulated(name):
     assert (np.array(want.kept) < want.totals).all()
 
 
+@pytest.mark.backend
+@pytest.mark.parametrize("name", CASES)
+def test_every_step_of_shadow_masks_is_as_simulated(name):
+    """Masks, threshold and counts are those of a rule that never makes a weight zero."""
+    config, options, moves = CASES[name]
+    steps = list(walk(SHAPES, 12, **moves))
+    machine = Machine(steps[0], schedule=LINEAR, observe=True, **config)
+    want = simulator(steps[0], LINEAR, config, {**options, "observe": True})
+    for t, after in enumerate(steps[1:], 1):
+        want.step(t, machine.weights, after)
+        machine.step(after)
+        machine.check(want, after, t)
+    assert all(w.all() for w in machine.weights) or moves.get("grid")
+    assert (np.array(want.kept) < want.totals).all()
+
+
 def test_the_cases_shed_and_prune():
     """Else they would not tell a broken engine from a whole one."""
     shed = {}
@@ -215,12 +231,13 @@ def compile_step(machine):
 
 
 @pytest.mark.backend
+@pytest.mark.parametrize("observe", [False, True])
 @pytest.mark.parametrize("name", ["magnitude", "layer", "random", "block 4x1", "2:4"])
-def test_every_compiled_step_is_as_simulated(name):
+def test_every_compiled_step_is_as_simulated(name, observe):
     config, options, moves = CASES[name]
     steps = list(walk(SHAPES, 12, **moves))
-    machine = Machine(steps[0], schedule=LINEAR, **config)
-    want = simulator(steps[0], LINEAR, config, options)
+    machine = Machine(steps[0], schedule=LINEAR, observe=observe, **config)
+    want = simulator(steps[0], LINEAR, config, {**options, "observe": observe})
     step = compile_step(machine)
     for t, after in enumerate(steps[1:], 1):
         weights = want.step(t, machine.weights, after)
@@ -238,13 +255,14 @@ RUNS = given(
     final=st.sampled_from([0.05, 0.5, 0.97]),
     begin=st.integers(0, 3),
     frequency=st.integers(1, 5),
+    observe=st.booleans(),
 )
 
 
-def check_run(seed, scope, grid, scale, threshold, shed_every, final, begin, frequency):
+def check_run(seed, scope, grid, scale, threshold, shed_every, final, begin, frequency, observe):
     schedule = LinearDecay(final, end_step=9, begin_step=begin, frequency=frequency)
     steps = list(walk([(4, 3), (5,) * 2], 10, seed=seed, grid=grid, scale=scale))
-    config = {"scope": scope, "threshold": threshold, "shed_every": shed_every}
+    config = {"scope": scope, "threshold": threshold, "shed_every": shed_every, "observe": observe}
     machine = Machine(steps[0], schedule=schedule, collapse_guard=0.0, **config)
     want = Simulator(steps[0], schedule, grow=threshold > 0, guard=0.0, **config)
     for t, after in enumerate(steps[1:], 1):

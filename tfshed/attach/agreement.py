@@ -42,9 +42,11 @@ class Disagreement:
 def disagreement(kernels: Iterable[Kernel]) -> Disagreement | None:
     """Compares weights with the masks of their owners; None if they agree.
 
-    It is computed where the weights are, and read once.
+    Shadow masks (`observe=True`) remove nothing, so kernels that have them are left out. It is
+    computed where the weights are, and read once.
     """
-    found = [(k, owner) for k in kernels if (owner := owner_of(k.variable)) is not None]
+    owned = [(k, owner) for k in kernels if (owner := owner_of(k.variable)) is not None]
+    found = [(k, owner) for k, owner in owned if not owner.state.config.observe]
     if not found:
         return None
     rows: list[Any] = []

@@ -13,6 +13,7 @@ import numpy as np
 
 from tfshed.attach.heads import heads
 from tfshed.attach.kernels import Candidate, Kernel, candidates
+from tfshed.attach.ownership import was_pruned
 from tfshed.attach.rules import Selection
 from tfshed.core.backend import to_numpy
 from tfshed.core.config import PruningConfig
@@ -183,3 +184,23 @@ def check_finite(decisions: Sequence[Decision]) -> None:
     ]
     if bad:
         raise ValueError(f"to_prune: expected finite weights, received NaN or infinity in {bad}")
+
+
+def check_unpruned(decisions: Sequence[Decision], config: PruningConfig) -> None:
+    """Raises ValueError if kernels are to be observed whose zeros pruning has made before.
+
+    With `observe=True` no zero is held, so training would fill them.
+    """
+    if not config.observe:
+        return
+    sparse = [
+        d.path
+        for d in decisions
+        if d.pruned and was_pruned(d.kernel.variable) and not to_numpy(d.kernel.variable).all()
+    ]
+    if sparse:
+        raise ValueError(
+            "observe: expected kernels that were never pruned, since observe=True holds no weight "
+            f"at zero and training would fill the zeros that pruning has made, received {sparse}. "
+            "Observe a dense model, or prune these with observe=False."
+        )

@@ -6,7 +6,12 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tfshed.attach.decisions import Decision, check_countable, check_finite
+from tfshed.attach.decisions import (
+    Decision,
+    check_countable,
+    check_finite,
+    check_unpruned,
+)
 from tfshed.attach.rules import Selection
 from tfshed.attach.saved_kernels import saved_kernels
 from tfshed.core.config import PruningConfig
@@ -55,6 +60,7 @@ def checked(decisions: Sequence[Decision], config: PruningConfig, selection: Sel
     selection.check_used([d.candidate for d in decisions])
     check_finite(decisions)
     check_countable(decisions, config)
+    check_unpruned(decisions, config)
     return {id(d.kernel.variable) for d in decisions if d.pruned}
 
 

@@ -211,10 +211,13 @@ class PruningGroup:
                 self.config, read(kernel.variable), mask, threshold, kernel.axes
             )
             variable.assign(mask)
-            kernel.variable.assign(weight)
+            if not self.config.observe:
+                kernel.variable.assign(weight)
 
     def write_zeros(self) -> None:
-        """Sets weights that the masks remove to exactly zero once more."""
+        """Sets weights that the masks remove to exactly zero once more, unless it only observes."""
+        if self.config.observe:
+            return
         for kernel, mask in zip(self.kernels, self.masks):
             _, weight = engine.shed(
                 self.config, read(kernel.variable), read(mask), None, kernel.axes
@@ -227,7 +230,17 @@ class PruningGroup:
         return self.state.variables
 
     def hold_present_zeros(self) -> None:
-        """Treats weights (blocks) that are zero now as pruned from now on."""
+        """Treats weights (blocks) that are zero now as pruned from now on.
+
+        Raises:
+            ValueError: the group only observes, and so can hold no zeros.
+        """
+        if self.config.observe:
+            raise ValueError(
+                "KeepZeros: expected kernels that are pruned or are not declared, received "
+                f"{self.kernels[0].path}, declared with observe=True, which holds no weight at "
+                "zero. Call strip_pruning(model) before."
+            )
         counts = to_numpy(self.counts).copy()
         for kernel, mask, scope in zip(self.kernels, self.masks, self.scopes):
             before = to_numpy(mask)
@@ -253,7 +266,8 @@ class PruningGroup:
             i: The number of the kernel.
             grad: Its gradient, dense; selective weight decay is added to it.
             mask: Its mask in this step.
-            masked: Whether the result is zero where the mask removes weights.
+            masked: Whether the result is zero where the mask removes weights; a group that only
+                observes leaves the gradient as it is.
         """
         kernel, config = self.kernels[i], self.config
         if config.weight_decay is not None:
@@ -261,7 +275,7 @@ class PruningGroup:
             grad = grad + config.weight_decay.gradient(
                 weight, gone, config.granularity, kernel.axes
             )
-        if masked:
+        if masked and not config.observe:
             keep = config.granularity.expand(mask, tuple(kernel.variable.shape), kernel.axes)
             grad = ops.where(keep, grad, ops.zeros((), dtype=grad.dtype))
         return grad

@@ -53,13 +53,14 @@ def about_masks(group: Any) -> Iterator[tuple[str, str]]:
         Pairs of a key and a text. The key tells one warning from another, so that each is given
         once. There are warnings that the keep-ratio is below 0.95 of its final target, that
         shedding was held back, that the schedule gave no usable sparsity, and that a kernel is
-        empty.
+        empty. The first and the last are left out for shadow masks, which take nothing.
     """
     kept = [int(to_numpy(mask).sum()) for mask in group.masks]
     keep_ratio, final = sum(kept) / int(group.totals.sum()), group.config.final_sparsity
     # N:M and balanced pruning can reach only some keep-ratios.
     target = 1.0 if final is None else group.config.granularity.keep_ratio(1.0 - final)
-    if final is not None and keep_ratio < BELOW_TARGET * target and group.sheds:
+    observe = group.config.observe
+    if final is not None and keep_ratio < BELOW_TARGET * target and group.sheds and not observe:
         yield (
             "below",
             f"the net has shed itself below its final target: keep-ratio {keep_ratio:.4f}, target "
@@ -69,7 +70,7 @@ def about_masks(group: Any) -> Iterator[tuple[str, str]]:
     for problem in group.problems():
         yield problem, problem
     for kernel, count in zip(group.kernels, kept):
-        if count == 0:
+        if count == 0 and not observe:
             yield kernel.path, f"nothing is left of {kernel.path}: all its weights are pruned"
 
 
@@ -114,6 +115,19 @@ def ends_too_early(group: Any, last_step: int) -> str | None:
         f"training will end before the pruning schedule: this fit ends in step {last_step} or "
         f"before, and the schedule ends in step {end} at {final:.4f}. Train for more steps, or "
         "give the schedule an earlier end_step. If more training follows, nothing is wrong."
+    )
+
+
+def nothing_was_pruned(model_name: str) -> str:
+    """The warning where a model is stripped that only had shadow masks.
+
+    Args:
+        model_name: the model's name.
+    """
+    return (
+        f"strip_pruning: nothing was pruned in {model_name}, which was declared with observe=True: "
+        "its weights are those of training without pruning. To prune, declare it with "
+        "observe=False and train it, or call tfshed.sparsify."
     )
 
 

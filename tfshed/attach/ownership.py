@@ -151,8 +151,9 @@ def note_pruned(variable: Any) -> None:
 def was_pruned(variable: Any) -> bool:
     """Whether weights of this kernel were pruned: now, before a release, or before it was saved."""
     owner = owner_of(variable)
-    taken = owner is not None and not np.all(to_numpy(owner.state.masks[owner.index]))
-    return variable in _pruned or taken
+    if owner is None or owner.state.config.observe:
+        return variable in _pruned
+    return variable in _pruned or not np.all(to_numpy(owner.state.masks[owner.index]))
 
 
 def expect(layer: Any, model: Any) -> None:

@@ -40,6 +40,7 @@ def prune_low_magnitude(
     weight_decay: SelectiveWeightDecay | None = None,
     collapse_guard: float = 0.1,
     hold_zeros: bool = False,
+    observe: bool = False,
     **kwargs: Any,
 ) -> Prunable:
     """Declares that a model, a layer or a list of layers is to be pruned while it is trained.
@@ -101,6 +102,11 @@ def prune_low_magnitude(
             0 turns the guard off.
         hold_zeros: Whether weights that are zero when pruning begins are held at zero. False
             (default) trains them as all others.
+        observe: Whether the whole rule is only applied to masks, which are then called shadow
+            masks: threshold, masks and counts become what the rule makes of the weights, and no
+            weight, gradient or slot of the optimizer is changed. Such a model is trained as if it
+            were not pruned, and `tfshed.KeepRatio` shows how much would be shed. False (default)
+            prunes. True goes with neither `hold_zeros` nor `weight_decay`.
         **kwargs: With a single layer, arguments of its wrapper, such as `name`.
 
     Returns:
@@ -141,6 +147,7 @@ def prune_low_magnitude(
         weight_decay=weight_decay,
         collapse_guard=collapse_guard,
         hold_zeros=hold_zeros,
+        observe=observe,
     )
     check_schedule(pruning_schedule)
     selection = Selection(select, pruning_policy)

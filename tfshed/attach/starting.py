@@ -82,7 +82,8 @@ def goes_on(config: PruningConfig, known: Sequence[tuple[Kernel, np.ndarray]], s
             nothing to continue, and nothing is logged.
         start: see `start_of`.
     """
-    off = sum(_count_off(config, kernel, mask) for kernel, mask in known)
+    # Shadow masks remove nothing, so nothing can tell whether the weights are still theirs.
+    off = 0 if config.observe else sum(_count_off(config, kernel, mask) for kernel, mask in known)
     if known and (start == "continue" or (start == "auto" and not off)):
         logger.info("pruning continues with the masks of the run before (%d kernels)", len(known))
         return True
@@ -96,7 +97,10 @@ def goes_on(config: PruningConfig, known: Sequence[tuple[Kernel, np.ndarray]], s
 def _owner_before(config: PruningConfig, kernel: Kernel) -> Owner | None:
     """The last owner of a kernel, if its mask has the shape and the meaning of a new one."""
     owner = owner_of(kernel.variable)
-    if owner is None or repr(owner.state.config.granularity) != repr(config.granularity):
+    # Shadow masks say nothing about weights that are pruned from now on, nor the other way round.
+    if owner is None or owner.state.config.observe != config.observe:
+        return None
+    if repr(owner.state.config.granularity) != repr(config.granularity):
         return None
     return owner
 
@@ -131,8 +135,8 @@ def new_mask(
     all_kept = np.ones(
         config.granularity.mask_shape(tuple(kernel.variable.shape), kernel.axes), bool
     )
-    if not has_value(kernel.variable):
-        return all_kept  # it is made in the step that is being traced
+    if config.observe or not has_value(kernel.variable):
+        return all_kept  # no zero is held, or the kernel is made in the step that is being traced
     present = nonzero(config, kernel)
     if present.all() or hold_zeros:
         return present

@@ -10,11 +10,12 @@ from tfshed.attach.agreement import disagreement
 from tfshed.attach.declared import withdraw
 from tfshed.attach.keras3 import private
 from tfshed.attach.keras3.cloning import can_clone, clone
-from tfshed.attach.keras3.declarations import check_layer
+from tfshed.attach.keras3.declarations import check_layer, observes
 from tfshed.attach.keras3.guard import unguard
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.attach.keras3.wrapping import unwrap_optimizers
 from tfshed.attach.kernels import candidates
+from tfshed.attach.notices import nothing_was_pruned
 from tfshed.attach.ownership import release
 from tfshed.attach.types import AnyModel
 from tfshed.attach.which_keras import is_tf_keras
@@ -40,7 +41,8 @@ def strip_pruning(model: AnyModel) -> AnyModel:
         TypeError: `model` is no Keras model.
 
     Warns:
-        UserWarning: weights are not zero although their masks removed them.
+        UserWarning: weights are not zero although their masks removed them; or nothing was pruned,
+            since the model was declared with `observe=True`.
 
     >>> import keras, tfshed
     >>> net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="head")])
@@ -55,6 +57,8 @@ def strip_pruning(model: AnyModel) -> AnyModel:
     check_layer(model, "model")
     if not isinstance(model, keras.Model):
         raise TypeError(f"model: expected a Keras model, received the layer {type(model).__name__}")
+    if observes(model):
+        warnings.warn(nothing_was_pruned(model.name), stacklevel=2)
     kernels = [c.kernel for c in candidates(model)]
     found = disagreement(kernels)
     if found is not None:

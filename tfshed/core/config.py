@@ -48,6 +48,9 @@ class PruningConfig:
             `final_sparsity`, it is a fraction of the current target keep-ratio.
         hold_zeros: Whether weights that are zero before pruning begins are held at zero like pruned
             ones. Default False: they are trained like all others.
+        observe: Whether the rule is only applied to masks, which are then called shadow masks:
+            threshold, masks and counts become what they are, and no weight, gradient or slot is
+            changed. Default False.
 
     Raises:
         ValueError: An argument is wrong. The error names it.
@@ -71,6 +74,7 @@ class PruningConfig:
     weight_decay: SelectiveWeightDecay | None = None
     collapse_guard: float = 0.1
     hold_zeros: bool = False
+    observe: bool = False
 
     def __post_init__(self) -> None:
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
@@ -92,7 +96,7 @@ class PruningConfig:
                 f"{self.criterion.needs!r} in {self.criterion!r}"
             )
         put("granularity", granularity.get(self.granularity))
-        for name in ("monotone", "hold_zeros"):
+        for name in ("monotone", "hold_zeros", "observe"):
             put(name, check_bool(name, getattr(self, name)))
         self._check_threshold(put)
         check_int("shed_every", self.shed_every, 1, MOST_INT)
@@ -102,6 +106,12 @@ class PruningConfig:
             )
         if self.weight_decay is not None:
             self._check_weight_decay()
+        if self.observe and (self.hold_zeros or self.weight_decay is not None):
+            wrong = "hold_zeros=True" if self.hold_zeros else repr(self.weight_decay)
+            raise ValueError(
+                "observe: expected False together with hold_zeros or weight_decay, since both "
+                f"change weights and observe=True changes none; received True with {wrong}"
+            )
 
     def _check_threshold(self, put: Any) -> None:
         if self.threshold is None:

@@ -227,8 +227,10 @@ def shed(
         ax: The kernel's channel axes.
 
     Returns:
-        `(mask, weight)`.
+        `(mask, weight)`. With `config.observe` the weight is the one that was given.
     """
+    if config.observe:
+        return mask if threshold is None else _above(config, weight, mask, threshold, ax), weight
     granularity, zero = config.granularity, ops.zeros((), dtype=weight.dtype)
     if threshold is None:
         return mask, ops.where(granularity.expand(mask, weight.shape, ax), weight, zero)

@@ -242,4 +242,5 @@ def _declared(
         seed=seed,
         weight_decay=decay,
         collapse_guard=prune.collapse_guard,
+        observe=prune.observe,
     )

@@ -60,8 +60,9 @@ def recipe() -> ConfigDict:
       `snap_final`; `frequency` of updates in steps, or, if not None, `frequency_epochs` in epochs;
       `criterion` (a name, see `tfshed.criteria.register`), `granularity` ("unstructured", "4x1",
       "filter", "2:4", "balanced16", or another name of `tfshed.granularity.register`), `scope`,
-      `threshold`, `grow_threshold`, `shed_every`, `collapse_guard`, `monotone`, `select` (a regex;
-      None: all kernels but depthwise ones and embeddings), `sparsity_by_layer` (pairs of a regex,
+      `threshold`, `grow_threshold`, `shed_every`, `collapse_guard`, `monotone`, `observe` (shadow
+      masks: the rule is only counted, no weight is pruned), `select` (a regex; None: all kernels
+      but depthwise ones and embeddings), `sparsity_by_layer` (pairs of a regex,
       searched in kernel paths, and a sparsity; the first that matches counts, 0 leaves the kernel
       dense, others have `sparsity`), `selective_decay` (its rate; 0: none) with
       `selective_decay_threshold` (None: the quantile), `evaluate_updates` (validate at every
@@ -134,6 +135,7 @@ def recipe() -> ConfigDict:
             "shed_every": 1,
             "collapse_guard": 0.1,
             "monotone": True,
+            "observe": False,
             "select": placeholder(str),
             "sparsity_by_layer": (),
             "selective_decay": 0.0,

@@ -143,6 +143,11 @@ def _check_pruning(path: str, prune: Any) -> None:
         _number(f"{path}.frequency_epochs", prune.frequency_epochs, above=0, most=MOST_EPOCHS)
     check_int(f"{path}.shed_every", prune.shed_every, 1, MOST)
     _number(f"{path}.collapse_guard", prune.collapse_guard, least=0, below=1)
+    if prune.observe and prune.selective_decay:
+        raise ValueError(
+            f"{path}.observe: expected False with selective_decay, which changes weights, received "
+            f"True with a rate of {prune.selective_decay}"
+        )
     if prune.scope is not None:
         _choice(f"{path}.scope", prune.scope, ("global", "layer"))
     if prune.threshold is not None:

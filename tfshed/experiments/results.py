@@ -61,6 +61,8 @@ def results(
             "keep_actual": sum(kept) / sum(sizes),
             "threshold": max(float(to_numpy(g.threshold).max()) for g in pruning.groups),
         }
+        if any(group.config.observe for group in pruning.groups):
+            found["observe"] = True
         held = sum(group.steps_held for group in pruning.groups)
         if held:
             found["steps_held_by_collapse_guard"] = held

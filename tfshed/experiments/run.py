@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -319,7 +320,10 @@ class Run:
 
     def _save(self) -> None:
         """Writes the trained net, without optimizer and wrappers, to `model.keras`."""
-        plain = tfshed.strip_pruning(self.model) if self.prunes else self.model
+        with warnings.catch_warnings():
+            # A recipe that only observes knows that its net is not pruned.
+            warnings.filterwarnings("ignore", "strip_pruning: nothing was pruned")
+            plain = tfshed.strip_pruning(self.model) if self.prunes else self.model
         # A user of the net does not need the compiled loss and optimizer.
         plain = keras.Model(plain.inputs, plain.outputs, name=plain.name)
         if self.distribution.is_chief:

@@ -43,6 +43,8 @@ class KeepRatio(keras.callbacks.Callback):
     * `scheduled`: how many weights (blocks) the schedule has pruned since the start.
     * `shed`: how many weights (blocks) were shed since the start.
     * `learning_rate`: that of the optimizer at this step.
+    * `observed`, only in models declared with `observe=True`: the share of the weights whose masks
+      are shadow masks, 1 where all are. All numbers above are then those of the shadow masks.
     * the metrics of training, which at an update are the running ones of the epoch.
 
     With several pruning groups, ratios are means weighted by the groups' weights, counts are sums,

@@ -25,7 +25,8 @@ class Reading:
     """The numbers at one moment.
 
     Attributes:
-        net: target, actual, gap, after_update, threshold, scheduled, shed (see `KeepRatio`).
+        net: target, actual, gap, after_update, threshold, scheduled, shed (see `KeepRatio`), and
+            observed where masks are only observed.
         groups: the same for each pruning group.
         kernels: the keep-ratio of each kernel, by its path.
     """
@@ -82,6 +83,9 @@ class PruningProbe:
         net["threshold"] = max(row["threshold"] for row in rows)
         for name in ("scheduled", "shed"):
             net[name] = sum(row[name] for row in rows)
+        observed = [group.config.observe for group in self.groups]
+        if any(observed):
+            net["observed"] = float(self._share @ observed)
         return Reading(net, rows, dict(zip(self.paths, (kept / sizes).tolist())))
 
     def _row(self, group: PruningGroup, kept: int) -> dict[str, Any]:

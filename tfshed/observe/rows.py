@@ -38,6 +38,8 @@ def row_of(
         metrics: what is known at this moment, by name.
     """
     row = {**key, **{name: reading.net[name] for name in RATIOS}, "learning_rate": learning_rate}
+    if "observed" in reading.net:
+        row["observed"] = reading.net["observed"]
     for i, group in enumerate(reading.groups if len(reading.groups) > 1 else ()):
         row |= {f"{name}_{i}": value for name, value in group.items()}
     return {**row, **metrics}

@@ -134,6 +134,7 @@ def _row(c: Candidate, path: str, config: Any, pruning: int | None, reason: str)
         keep_ratio=kept,
         pruning=pruning,
         reason="" if config is not None else remark or reason,
+        observed=config is not None and config.observe,
     )
 
 
@@ -153,6 +154,7 @@ def _description(
         "final_sparsity": config.final_sparsity,
         "threshold": config.threshold,
         "grow_threshold": config.grow_threshold,
+        "observe": config.observe,
         # None before there is an optimizer that prunes.
         "threshold_now": float(to_numpy(mine[0].threshold).max()) if mine else None,
         "target_now": float(to_numpy(mine[0].target)) if mine else None,

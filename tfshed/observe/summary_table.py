@@ -30,6 +30,8 @@ class KernelSparsity:
         pruning: The number of the declaration that prunes it, in `Summary.declarations`; None if
             none does.
         reason: Why the kernel is not pruned; empty if it is.
+        observed: Whether its mask is a shadow mask: what the rule would keep, while no weight of
+            the kernel is changed.
     """
 
     path: str
@@ -41,6 +43,7 @@ class KernelSparsity:
     keep_ratio: float | None
     pruning: int | None
     reason: str
+    observed: bool = False
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -126,12 +129,15 @@ def _lines(declaration: dict[str, Any]) -> Iterator[str]:
     first = f"{get('threshold'):g}, {grows}" if get("threshold") else "0, nothing is shed"
     now = f"; now {get('threshold_now'):g}" if get("threshold_now") else ""
     yield f"threshold: {first}{now}"
+    if get("observe"):
+        yield "observe: only masks and counts change (shadow masks), no weight is pruned"
     if get("target_now") is not None:
         yield f"target keep-ratio now: {get('target_now'):.4g}"
 
 
 def _cells(row: KernelSparsity) -> list[str]:
-    pruned = f"no: {row.reason}" if row.pruning is None else f"yes, pruning {row.pruning}"
+    yes = "observed" if row.observed else "yes"
+    pruned = f"no: {row.reason}" if row.pruning is None else f"{yes}, pruning {row.pruning}"
     kept = "" if row.keep_ratio is None else f"{row.keep_ratio:.2%}"
     counts = [f"{row.weights:,}", f"{row.nonzero:,}", f"{row.sparsity:.2%}", kept]
     return [row.path, row.layer, str(row.shape), *counts, pruned]

@@ -85,6 +85,6 @@ def prune_averages(inner: Any, places: Places, key_of: KeyOf) -> None:
     """Writes zeros into the moving averages of pruned weights, which become weights in the end."""
     for variable, average in private.moving_averages(inner):
         group, i = places.get(key_of(variable), (None, 0))
-        if group is not None:
+        if group is not None and not group.config.observe:
             value = read(average)
             average.assign(ops.where(group.mask_of(i), value, ops.zeros((), value.dtype)))

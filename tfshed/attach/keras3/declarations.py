@@ -100,6 +100,21 @@ def declaring(model: Any) -> Iterator[Any]:
                 yield layer
 
 
+def observes(model: Any) -> bool:
+    """Whether something in a model, layer or list of layers is declared with `observe=True`."""
+    return any(_config_of(layer).observe for layer in declaring(model))
+
+
+def _config_of(layer: Any) -> PruningConfig:
+    """The configuration of a wrapper or marked model."""
+    if isinstance(layer, PruneLowMagnitude):
+        config: PruningConfig = layer.config
+        return config
+    declaration = declaration_of(layer)
+    assert declaration is not None
+    return declaration.config
+
+
 def declares_some(model: Any) -> bool:
     """Whether anything is declared in a model; if not, it warns.
 

@@ -11,6 +11,7 @@ from tfshed.attach.decisions import (
     check_countable,
     check_finite,
     check_some,
+    check_unpruned,
     decide,
     warn_declared,
     warn_nothing,
@@ -115,6 +116,7 @@ def _declare_model(model: Any, config: PruningConfig, selection: Selection) -> A
             return model
     check_finite(decisions)
     check_countable(decisions, config)
+    check_unpruned(decisions, config)
     if selection.policy is not None:
         selection.policy.ensure_model_supports_pruning(model)
     if whole:

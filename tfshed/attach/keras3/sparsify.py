@@ -10,6 +10,7 @@ from keras import ops
 
 from tfshed.attach.decisions import check_finite, check_some, check_trained, decide, pruned_kernels
 from tfshed.attach.group import PruningGroup
+from tfshed.attach.keras3.declarations import observes
 from tfshed.attach.ownership import note_pruned
 from tfshed.attach.rules import Selection
 from tfshed.attach.types import CriterionChoice, GivenLayer, Select
@@ -74,6 +75,11 @@ def sparsify(
         raise TypeError(f"model: expected a Keras model or layer, received {type(model).__name__}")
     if not model.built:
         raise ValueError(f"model: expected a built model, received {model.name} without weights")
+    if observes(model):
+        raise ValueError(
+            f"model: expected one whose zeros training keeps, received {model.name}, declared with "
+            "observe=True, which holds no weight at zero. Call strip_pruning(model) before."
+        )
     config = PruningConfig(
         OneShot(sparsity),
         scope=scope,

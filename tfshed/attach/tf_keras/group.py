@@ -195,7 +195,7 @@ class WrapperGroup(PruningGroup):
         self._seen = self._see(optimizer, pairs)
         if self.config.monotone:
             self.prune(tf.cast(self.step, tf.int32) + 1, *self._seen)
-        masked = masked and self.config.monotone
+        masked = masked and self.config.monotone and not self.config.observe
         if not masked and self.config.weight_decay is None:
             return pairs
         slots = {id(k.variable): i for i, k in enumerate(self.kernels)}

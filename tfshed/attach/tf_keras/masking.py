@@ -49,6 +49,8 @@ class Masking(pruning_impl.Pruning):
     def not_zero_under_masks(self) -> list[str]:
         """The paths of kernels with weights that their mask removes and that are not zero."""
         wrapper, wrong = self._wrapper, []
+        if wrapper.config.observe:
+            return []  # shadow masks remove nothing
         for kernel, state in zip(wrapper.chosen_kernels(), wrapper.state):
             weight, mask = tf.convert_to_tensor(kernel.variable), tf.convert_to_tensor(state.mask)
             kept = wrapper.config.granularity.expand(mask, tuple(weight.shape), kernel.axes)

@@ -12,6 +12,7 @@ from tfshed.attach.decisions import (
     check_countable,
     check_finite,
     check_some,
+    check_unpruned,
     decide,
     warn_declared,
 )
@@ -120,6 +121,7 @@ def _prune_model(model: Any, config: PruningConfig, selection: Selection) -> Any
     check_some(model, decisions)
     check_finite(decisions)
     check_countable(decisions, config)
+    check_unpruned(decisions, config)
     wanted = {id(d.kernel.variable) for d in decisions if d.pruned}
     old = {id(c.kernel.variable) for w in wrappers_of(model) for c in candidates(w)}
     if wanted and wanted <= old:
@@ -186,6 +188,8 @@ def strip(model: Any) -> Any:
         if isinstance(layer, pruning_wrapper.PruneLowMagnitude)
     ]
     own = [wrapper for wrapper in wrappers if isinstance(wrapper, PruneLowMagnitude)]
+    if any(wrapper.config.observe for wrapper in own):
+        warnings.warn(notices.nothing_was_pruned(model.name), stacklevel=3)
     wrong = [path for wrapper in own for path in wrapper.not_zero_under_masks()]
     if wrong:
         text = notices.not_zero_under_masks(

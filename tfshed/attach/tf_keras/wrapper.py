@@ -175,7 +175,7 @@ class PruneLowMagnitude(pruning_wrapper.PruneLowMagnitude):
     def note_pruned(self) -> None:
         """Lets whoever prunes these kernels next hold the zeros that pruning made."""
         for kernel, state in zip(self.chosen_kernels(), self.state):
-            if not to_numpy(state.mask).all():
+            if not self.config.observe and not to_numpy(state.mask).all():
                 note_pruned(kernel.variable)
 
     @property
