@@ -61,10 +61,12 @@ def recipe() -> ConfigDict:
       `criterion` (a name, see `tfshed.criteria.register`), `granularity` ("unstructured", "4x1",
       "filter", "2:4", "balanced16", or another name of `tfshed.granularity.register`), `scope`,
       `threshold`, `grow_threshold`, `shed_every`, `collapse_guard`, `monotone`, `observe` (shadow
-      masks: the rule is only counted, no weight is pruned), `select` (a regex; None: all kernels
-      but depthwise ones and embeddings), `sparsity_by_layer` (pairs of a regex,
-      searched in kernel paths, and a sparsity; the first that matches counts, 0 leaves the kernel
-      dense, others have `sparsity`), `selective_decay` (its rate; 0: none) with
+      masks: the rule is only counted, no weight is pruned), `control` ("", or a name of
+      `tfshed.experiments.controls`: what this run changes to be a control of the recipe),
+      `match_scale` (whether kernels before batch normalisation begin with one root mean square),
+      `select` (a regex; None: all kernels but depthwise ones and embeddings), `sparsity_by_layer`
+      (pairs of a regex, searched in kernel paths, and a sparsity; the first that matches counts, 0
+      leaves the kernel dense, others have `sparsity`), `selective_decay` (its rate; 0: none) with
       `selective_decay_threshold` (None: the quantile), `evaluate_updates` (validate at every
       update, too).
 
@@ -136,6 +138,8 @@ def recipe() -> ConfigDict:
             "collapse_guard": 0.1,
             "monotone": True,
             "observe": False,
+            "control": "",
+            "match_scale": False,
             "select": placeholder(str),
             "sparsity_by_layer": (),
             "selective_decay": 0.0,

@@ -16,6 +16,7 @@ from tfshed.core.arguments import check_int
 from tfshed.core.criteria import CRITERIA
 from tfshed.core.near_miss import near_miss
 from tfshed.datasets import AUGMENTATIONS
+from tfshed.experiments.controls import controlled
 from tfshed.experiments.recipe import PHASES, recipe
 from tfshed.experiments.retraining.strategies import STRATEGIES
 
@@ -47,6 +48,9 @@ def check(config: Any) -> None:
         'exponental'. Did you mean 'exponential'?
     """
     _same_fields(recipe(), config, "config")
+    if config.prune.control:
+        # The recipe and what the control makes of it both have to make sense.
+        check(controlled(config))
     _number("config.scale", config.scale, above=0, most=1)
     _choice("config.data.augmentation", config.data.augmentation, AUGMENTATIONS)
     for name in ("fraction", "eval_fraction"):

@@ -17,9 +17,11 @@ from tfshed import distribution as distributed
 from tfshed.attach.keras3.wrapping import ensure_pruning
 from tfshed.experiments import from_recipe
 from tfshed.experiments.checkpoints import Checkpoint, Checkpoints
+from tfshed.experiments.controls import controlled
 from tfshed.experiments.fit_run import fit_finite
 from tfshed.experiments.initial_weights import FINAL, weights_file
 from tfshed.experiments.interruption import InterruptedRunError, StopRequest, stop_request
+from tfshed.experiments.match_scale import match_scale
 from tfshed.experiments.model_state import capture, paths, restore
 from tfshed.experiments.non_finite import non_finite
 from tfshed.experiments.recipe_check import AS_STRATEGY
@@ -68,7 +70,7 @@ class Run:
     def __init__(self, settings: Settings, distribution: Any = None):
         self.settings = settings
         self.distribution = distribution or distributed.setup("one_device")
-        self.config = scaled(settings.config)
+        self.config = controlled(scaled(settings.config))
         self.phase = self.config[settings.phase]
         self.prunes, self.retrains = settings.phase == "prune", settings.phase == "retrain"
         self.path = Path(settings.workdir)
@@ -146,6 +148,8 @@ class Run:
         with self.distribution.scope():
             self.metrics = from_recipe.metrics(self.data.classes)
             model = self._initial_net()
+            if self.prunes and phase.match_scale:
+                match_scale(model)
             if self.prunes:
                 model = from_recipe.pruned(model, phase, self.steps_per_epoch, self.settings.seed)
             model.compile(

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tfshed.experiments.controls import with_controls
 from tfshed.experiments.recipe_check import check
 from tfshed.experiments.retraining.rounds import rounds_of
 from tfshed.experiments.retraining.strategies import STRATEGIES
@@ -49,7 +50,8 @@ class Grid:
 
     Two kinds of controls are columns by default: "not pruned" retrains the dense net as each row
     says, with the same budget; and where columns prune by a criterion other than chance, there is a
-    column of random pruning for each sparsity among them.
+    column of random pruning for each sparsity among them. In a grid of the phase "prune" every
+    column has one control, with shadow masks in place of pruning: "<column>, shadow".
 
     Args:
         config: a recipe; its phase `train` makes the nets.
@@ -89,6 +91,8 @@ class Grid:
     def all_columns(self) -> dict[str, Changes]:
         """The columns with the controls, controls first."""
         columns = dict(self.columns)
+        if self.controls and self.phase == "prune":
+            return self._with_shadows(columns)
         if not self.controls or self.phase != "retrain":
             return columns
         added: dict[str, Changes] = {NOT_PRUNED: {"retrain.sparsity": 0.0}}
@@ -98,6 +102,15 @@ class Grid:
                 name = f"random {prunes.sparsity:g}"
                 added.setdefault(name, {**changes, "retrain.criterion": "random"})
         return {name: c for name, c in added.items() if name not in columns} | columns
+
+    def _with_shadows(self, columns: dict[str, Changes]) -> dict[str, Changes]:
+        """The columns, each followed by its control, unless it is one itself."""
+        found: dict[str, Changes] = {}
+        for name, changes in columns.items():
+            prune = self._changed(changes).prune
+            own = prune.control or prune.observe
+            found |= {name: changes} if own else with_controls({name: changes})
+        return found
 
     def cells(self) -> list[Cell]:
         """All cells, row by row."""
