@@ -29,6 +29,7 @@ FLOORS = (
     "schedules",
     "plots",
     "training",
+    "analysis",
 )
 # `prune_low_magnitude` and `strip_pruning` look at the model first: only for one of tf_keras do
 # they import that side, which brings TensorFlow and tfmot.

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from tfshed.experiments.retraining.retrain_model import retrain
     from tfshed.export.report.flops import flops
     from tfshed.observe.keep_ratio import KeepRatio
+    from tfshed.observe.mask_snapshots import MaskSnapshots
     from tfshed.observe.pruning_summaries import PruningSummaries
     from tfshed.observe.summary import summary
 
@@ -66,6 +67,7 @@ __all__ = [
     "KeepZeros",
     "LinearDecay",
     "Magnitude",
+    "MaskSnapshots",
     "NxM",
     "OneShot",
     "PolynomialDecay",
@@ -111,6 +113,7 @@ _FILES = {
     "KeepZeros": "tfshed.attach.keras3.keep_zeros",
     "LinearDecay": "tfshed.core.schedules",
     "Magnitude": "tfshed.core.criteria",
+    "MaskSnapshots": "tfshed.observe.mask_snapshots",
     "NxM": "tfshed.core.granularity",
     "OneShot": "tfshed.core.schedules",
     "PolynomialDecay": "tfshed.core.schedules",
@@ -141,6 +144,7 @@ _FILES = {
 
 # Public modules, imported when they are first used as well.
 _MODULES = (
+    "analysis",
     "criteria",
     "datasets",
     "distribution",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.nets import array, normal
+from tfshed import analysis
 from tfshed.experiments import Run, Settings, check, recipe
 from tfshed.experiments.controls import CONTROLS, DEFAULT, controlled, with_controls
 from tfshed.experiments.grids import Grid
@@ -85,6 +86,7 @@ def test_a_shadow_run_ends_with_the_weights_of_a_run_without_pruning(tmp_path):
     config.prune.learning_rate.rates, config.prune.learning_rate.milestones = (0.1,), ()
     config.prune.learning_rate.schedule, config.prune.time_constant = "constant", 0.2
     config.prune.schedule, config.prune.sparsity = "exponential", 0.5
+    config.snapshots.every_epochs, config.snapshots.weights = 1, True
     found, weights = {}, {}
     for name in ("none", "shadow"):
         config.prune.control = name
@@ -97,8 +99,16 @@ def test_a_shadow_run_ends_with_the_weights_of_a_run_without_pruning(tmp_path):
     assert found["none"]["keep_actual"] == 1.0 and found["none"]["keep_target"] == 1.0
     assert found["shadow"]["keep_actual"] <= found["shadow"]["keep_target"] == pytest.approx(0.5)
     assert found["shadow"]["kernel_sparsity"] == found["none"]["kernel_sparsity"] < 0.1
-    rows = (tmp_path / "shadow" / "keep_ratio.csv").read_text().splitlines()
-    assert "observed" in rows[0].split(",")
+    record = analysis.read_run(tmp_path / "shadow")
+    assert record.observed and not analysis.read_run(tmp_path / "none").observed
+    assert record.settings["config"]["prune"]["control"] == "shadow"
+    first, last = record.snapshots[0], record.snapshots[-1]
+    assert first.step == 0 and last.step == record.rows[-1]["step"] == found["shadow"]["steps"]
+    assert last.keep_ratio == pytest.approx(found["shadow"]["keep_actual"])
+    assert analysis.shed_rate(record.rows)[0].size > 0
+    assert any(np.array_equal(w, last.weights[0]) for w in weights["shadow"]), (
+        "the last snapshot has the weights of the run"
+    )
 
 
 @pytest.mark.backend

@@ -14,6 +14,7 @@ from tfshed.experiments.retraining.keep_epochs import KeepEpochs
 from tfshed.experiments.retraining.sources import EPOCHS
 from tfshed.experiments.save_checkpoints import CheckpointRules, SaveCheckpoints
 from tfshed.observe.progress import Progress
+from tfshed.observe.snapshot_file import MASKS
 
 
 def fit_finite(
@@ -69,6 +70,16 @@ def fit(
         validation_data=run.validation_data() if run.config.prune.evaluate_updates else None,
     )
     callbacks.append(keep_ratio)
+    snapshots = run.config.snapshots
+    if chief and run.prunes and (snapshots.every_epochs or snapshots.every_updates):
+        callbacks.append(
+            tfshed.MaskSnapshots(
+                run.path / MASKS,
+                every_epochs=snapshots.every_epochs,
+                every_updates=snapshots.every_updates,
+                weights=snapshots.weights,
+            )
+        )
     if chief and run.config.checkpoint.keep_epochs:
         callbacks.append(KeepEpochs(run.config.checkpoint.keep_epochs, run.path / EPOCHS))
 

@@ -31,6 +31,9 @@ def recipe() -> ConfigDict:
       such as "val_accuracy", by which the best checkpoint at the end of an epoch is kept as well
       ("": none); `keep_epochs`: epochs whose weights are kept for good, to rewind to; 0 is before
       training.
+    * `snapshots`, for the phase `prune`: masks are kept in the folder `masks` of the run
+      `every_epochs` and `every_updates` (0, the default: not), and `weights` with them; see
+      `tfshed.MaskSnapshots`.
     * `start`, for the phase `retrain`: `weights` that are kept ("": as the strategy says; or
       "fresh", RUN, RUN@EPOCH, a file), `masks` ("": `initial_weights` pruned as the phase says; or
       a pruned RUN or file), `run`: the run whose epochs the strategy goes back to ("":
@@ -106,6 +109,7 @@ def recipe() -> ConfigDict:
     config.checkpoint = ConfigDict(
         {"every_epochs": 1, "every_steps": 0, "keep": 2, "best": "", "keep_epochs": ()}
     )
+    config.snapshots = ConfigDict({"every_epochs": 0, "every_updates": 0, "weights": False})
     config.start = ConfigDict({"weights": "", "masks": "", "run": ""})
     config.non_finite = ConfigDict(
         {"action": "stop", "every_steps": 100, "rate_factor": 0.5, "retries": 3}

@@ -61,6 +61,8 @@ def check(config: Any) -> None:
             check_int(f"config.data.{name}", config.data[name], 1, MOST)
     for name, least in (("every_epochs", 1), ("every_steps", 0), ("keep", 1)):
         check_int(f"config.checkpoint.{name}", config.checkpoint[name], least, MOST)
+    for name in ("every_epochs", "every_updates"):
+        check_int(f"config.snapshots.{name}", config.snapshots[name], 0, MOST)
     _choice("config.non_finite.action", config.non_finite.action, ACTIONS)
     check_int("config.non_finite.every_steps", config.non_finite.every_steps, 1, MOST)
     check_int("config.non_finite.retries", config.non_finite.retries, 1, MOST)
