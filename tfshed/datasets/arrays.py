@@ -75,6 +75,19 @@ class ArraySource:
         first, second = (ArraySource(len(p[1]), functools.partial(_given, p), shape) for p in parts)
         return first, second
 
+    def with_label_noise(self, fraction: float, classes: int, seed: int) -> ArraySource:
+        """The same images, of which a fraction has another class in place of its own.
+
+        Args:
+            fraction: in (0, 1).
+            classes: the number of classes, at least 2.
+            seed: which examples, and which classes.
+        """
+        images, labels = self._arrays().arrays()
+        noisy = relabelled(labels, fraction, classes, seed)
+        shape = (*self._size, images.shape[3])
+        return ArraySource(len(labels), functools.partial(_given, (images, noisy)), shape)
+
     def _arrays(self) -> Any:
         if self._held is None:
             kind: Any
@@ -91,3 +104,24 @@ class ArraySource:
 
 def _given(arrays: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return arrays
+
+
+def relabelled(labels: np.ndarray, fraction: float, classes: int, seed: int) -> np.ndarray:
+    """Labels of which a fraction, chosen by chance, is replaced by another class.
+
+    Args:
+        labels: ints of shape (examples,), from 0 to classes - 1.
+        fraction: of the examples, in (0, 1); rounded to whole examples.
+        classes: the number of classes, at least 2. The other ones are equally likely.
+        seed: an int >= 0.
+
+    >>> import numpy as np
+    >>> found = relabelled(np.zeros(10, "int32"), 0.3, classes=4, seed=0)
+    >>> int((found != 0).sum()), found.dtype.name
+    (3, 'int32')
+    """
+    random = np.random.default_rng(seed)
+    chosen = random.permutation(len(labels))[: round(fraction * len(labels))]
+    found = np.array(labels)
+    found[chosen] = (found[chosen] + random.integers(1, classes, len(chosen))) % classes
+    return found

@@ -103,6 +103,45 @@ class ImageData:
             self.name, self.classes, self.image_shape, sources, self.train_split, self.eval_split
         )
 
+    def with_label_noise(self, fraction: float, seed: int = 0) -> ImageData:
+        """The same data, with wrong labels for a part of the training examples.
+
+        Which examples they are and which of the other classes they get depends on `seed` alone, so
+        that they are the same ones in every epoch and in every run. Examples that are evaluated
+        keep their labels.
+
+        Args:
+            fraction: The fraction of the training examples whose label becomes wrong, in (0, 1).
+            seed: An int >= 0. Default 0.
+
+        Raises:
+            ValueError: An argument is out of its range, there is only one class, or the data are
+                not held in memory.
+
+        >>> from tfshed import datasets
+        >>> clean = datasets.load("digits")
+        >>> clean.with_label_noise(0.3).fingerprint()["train"] != clean.fingerprint()["train"]
+        True
+        """
+        _fraction(fraction)
+        check_int("seed", seed, 0, 2**63 - 1)
+        if fraction == 1 or self.classes < 2:
+            raise ValueError(
+                "label_noise: expected a fraction below 1 of data with several classes, received "
+                f"{fraction!r} of {self.name} with {self.classes} classes"
+            )
+        source = self._training()
+        make = getattr(source, "with_label_noise", None)
+        if make is None:
+            raise ValueError(
+                f"label_noise: expected data held in memory, received {self.name}, which is read "
+                "from files. Write them with the labels that you want."
+            )
+        sources = {**self._sources, str(self.train_split): make(fraction, self.classes, seed)}
+        return ImageData(
+            self.name, self.classes, self.image_shape, sources, self.train_split, self.eval_split
+        )
+
     def steps_per_epoch(self, batch_size: int, fraction: float = 1.0) -> int:
         """Returns the number of full batches in an epoch of training. The rest is left out.
 

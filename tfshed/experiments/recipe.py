@@ -24,6 +24,8 @@ def recipe() -> ConfigDict:
     * `data`: `name` (see `tfshed.datasets.load`), `image_size`, `augmentation`, `fraction` of the
       training examples, `held_out`: a fraction of the training examples that is not trained on
       (each epoch is validated on it, and the results have the evaluation of its best epoch, too),
+      `label_noise`: a fraction of the training examples that gets a wrong label, the same ones in
+      every run,
       `eval_split` (None: the data's own), `eval_fraction`, `eval_batch_size`
       (None: the phase's).
     * `model`: `name` and `options` (see `tfshed.models.build`), `preprocessing`.
@@ -98,6 +100,7 @@ def recipe() -> ConfigDict:
             "augmentation": "none",
             "fraction": 1.0,
             "held_out": 0.0,
+            "label_noise": 0.0,
             "eval_split": placeholder(str),
             "eval_fraction": 1.0,
             "eval_batch_size": placeholder(int),

@@ -55,7 +55,8 @@ def check(config: Any) -> None:
     _choice("config.data.augmentation", config.data.augmentation, AUGMENTATIONS)
     for name in ("fraction", "eval_fraction"):
         _number(f"config.data.{name}", config.data[name], above=0, most=1)
-    _number("config.data.held_out", config.data.held_out, least=0, below=1)
+    for name in ("held_out", "label_noise"):
+        _number(f"config.data.{name}", config.data[name], least=0, below=1)
     for name in ("image_size", "eval_batch_size"):
         if config.data[name] is not None:
             check_int(f"config.data.{name}", config.data[name], 1, MOST)

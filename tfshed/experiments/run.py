@@ -82,6 +82,8 @@ class Run:
         self.data = datasets.load(data.name, data_dir=settings.data_dir, image_size=data.image_size)
         if data.held_out:
             self.data = self.data.with_held_out(data.held_out)
+        if data.label_noise:
+            self.data = self.data.with_label_noise(data.label_noise)
         self._check_batch()
         self.start: StartingPoint | None = None
         if self.retrains:
