@@ -4,8 +4,9 @@
     python scripts/compare.py --config=configs/grids/cascade_cifar10.py \
         --workdir=runs/cascade_table
 
-The first command prints what it would run and its cost. The second runs all arms of a net and makes one table of final accuracies. The arms of
-a depthwise net are behind a colon: cascade_cifar10.py:depthwise.
+The first command prints what it would run and its cost. The second runs all arms of a net and makes
+one table of final accuracies. The arms of a depthwise net are behind a colon:
+cascade_cifar10.py:depthwise.
 
 Time: not run here; planned for one GPU, see docs/reproduction.md.
 Expected: not known.

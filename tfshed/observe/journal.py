@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ class Journal:
         self.directory = directory
         self._tables: list[CsvTable] = []
         self._scalars: ScalarWriter | None = None
+        self._drawn_at, self._drawing_takes, self._rows_drawn = -math.inf, 0.0, 0
         if directory is not None:
             self._tables = [
                 CsvTable(directory / "keep_ratio.csv", [*KEY, *RATIOS, "learning_rate"]),
@@ -65,9 +68,16 @@ class Journal:
         values |= {f"kernels/{path}": kept for path, kept in kernels.items()}
         self._scalars.write(values, step)
 
-    def plot(self) -> None:
-        """Draws `keep_ratio.png` anew."""
-        if self.directory is None:
+    def plot(self, always: bool = False) -> None:
+        """Draws `keep_ratio.png` anew.
+
+        Args:
+            always: Default False: only if drawing takes no more than a tenth of the time since the
+                last drawing, so that short epochs are not spent on pictures.
+        """
+        started = time.monotonic()
+        too_soon = started - self._drawn_at < 10 * self._drawing_takes
+        if self.directory is None or len(self.rows) == self._rows_drawn or (too_soon and not always):
             return
         # It brings matplotlib.
         from tfshed.observe.plots import keep_ratio_plot
@@ -75,6 +85,8 @@ class Journal:
         replace_file(
             self.directory / "keep_ratio.png", lambda path: keep_ratio_plot({"": self.rows}, path)
         )
+        self._rows_drawn, self._drawn_at = len(self.rows), time.monotonic()
+        self._drawing_takes = self._drawn_at - started
 
     def close(self) -> None:
         if self._scalars is not None:

@@ -71,7 +71,8 @@ class KeepRatio(keras.callbacks.Callback):
 
     Args:
         directory: A local folder for `keep_ratio.csv`, `keep_ratio_layers.csv` (keep-ratio of each
-            kernel), `keep_ratio.png` (written anew at each epoch) and TensorBoard's event files in
+            kernel), `keep_ratio.png` (drawn anew at the ends of epochs, as often as takes a tenth
+            of the time, and at the end of training) and TensorBoard's event files in
             `tensorboard/`. None (default) writes nothing.
         validation_data: Data on which the model is evaluated for every row, as `fit` does it with
             its own for every epoch; the metrics of training are not touched. None (default): only
@@ -192,6 +193,8 @@ class KeepRatio(keras.callbacks.Callback):
             self._journal.plot()
 
     def on_train_end(self, logs: Logs = None) -> None:
+        if self._plot and self.history:
+            self._journal.plot(always=True)
         self._journal.close()
 
     def _attach(self) -> bool:
