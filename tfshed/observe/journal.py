@@ -37,6 +37,7 @@ class Journal:
     def resume(self, step: int) -> None:
         """Drops the rows after `step`, from which a run is resumed, and reads the earlier ones."""
         self.rows = [row for row in self.rows if row["step"] <= step]
+        self._rows_drawn = 0
         if self.directory is None:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -77,7 +78,11 @@ class Journal:
         """
         started = time.monotonic()
         too_soon = started - self._drawn_at < 10 * self._drawing_takes
-        if self.directory is None or len(self.rows) == self._rows_drawn or (too_soon and not always):
+        if (
+            self.directory is None
+            or len(self.rows) == self._rows_drawn
+            or (too_soon and not always)
+        ):
             return
         # It brings matplotlib.
         from tfshed.observe.plots import keep_ratio_plot

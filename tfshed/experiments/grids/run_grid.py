@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ def run_grid(
     options: Mapping[str, Any] | None = None,
     part: tuple[int, int] = (0, 1),
     nets_only: bool = False,
+    rows: Collection[str] | None = None,
     print_fn: Callable[[str], None] = print,
 ) -> GridTable | None:
     """Runs what is missing of a grid and writes its table; several cells in one process.
@@ -43,14 +44,18 @@ def run_grid(
         part: (index, count): only every `count`-th cell from `index` on, for several processes.
             Nets are trained by the first; the others need them to be there.
         nets_only: train the nets and run no cells. Default False.
+        rows: run the cells of these rows only. Default None: of all rows.
         print_fn: is told of the progress.
 
     Returns:
         The table; None if cells are missing, which other processes run.
 
     Raises:
-        ValueError: the folder holds another grid.
+        ValueError: the folder holds another grid, or it has no such row.
     """
+    unknown = sorted(set(rows or ()) - set(grid.rows))
+    if unknown:
+        raise ValueError(f"rows: expected some of {list(grid.rows)}, received {unknown}")
     options = dict(options or {})
     folder = Path(folder)
     recorded = {
@@ -63,7 +68,8 @@ def run_grid(
     }
     if part[0] == 0:
         RunDirectory(folder, recorded)
-    cells = [(cell, seed) for seed in grid.seeds for cell in grid.cells()][part[0] :: part[1]]
+    wanted = [cell for cell in grid.cells() if rows is None or cell.row in rows]
+    cells = [(cell, seed) for seed in grid.seeds for cell in wanted][part[0] :: part[1]]
     work: list[tuple[str, list[Settings]]] = []
     if part[0] == 0:
         work += [(f"seed {s}, net", [grid.base_settings(folder, s, options)]) for s in grid.seeds]

@@ -321,7 +321,9 @@ CLAIMS: tuple[Claim, ...] = (
                 AtLeast(0.01),
             ),
         ),
-        Part("largest gap with momentum 0 at ten times the rate", *_widest(arms.MATCHED), AtMost(1)),
+        Part(
+            "largest gap with momentum 0 at ten times the rate", *_widest(arms.MATCHED), AtMost(1)
+        ),
     ),
     Claim(
         13,

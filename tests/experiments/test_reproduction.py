@@ -1,0 +1,174 @@
+"""The reproduction: arms, figures and claims fit together, and a figure from runs to the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfshed.experiments.grids import Grid
+from tfshed.experiments.grids.grid_file import load_grid
+from tfshed.experiments.reproduction import CLAIMS, FIGURES, SCALES, arms, reproduce
+from tfshed.experiments.reproduction.check_claims import check_claims
+from tfshed.experiments.reproduction.page import write_report
+from tfshed.experiments.reproduction.records import Arm, Record
+from tfshed.observe.csv_table import CsvTable
+
+ROOT = Path(__file__).parents[2]
+GRIDS = ROOT / "configs" / "grids"
+SCALE = SCALES["digits"]
+ALL = [*SCALE.arms(), *SCALE.arms(depthwise=True)]
+
+
+def test_figures_and_claims_name_arms_that_there_are():
+    drawn = {name for figure in FIGURES.values() for name in figure.arms}
+    assert drawn == set(ALL)
+    assert [claim.number for claim in CLAIMS] == list(range(1, 27))
+    for claim in CLAIMS:
+        needed = {name for part in claim.parts for name in part.needs}
+        if claim.control is not None:
+            needed |= set(claim.control.needs)
+        # The command of its figure runs what a claim needs.
+        assert needed <= set(FIGURES[claim.figure].arms), claim.number
+
+
+@pytest.mark.parametrize("scale", ["digits", "mnist_noise", "cifar10"])
+@pytest.mark.parametrize("net", ["dense", "depthwise"])
+def test_grids_have_the_arms_of_their_scale(scale, net):
+    grid = load_grid(f"{GRIDS / f'cascade_{scale}.py'}:{net}")
+    assert list(grid.rows) == list(SCALES[scale].arms(net == "depthwise"))
+    assert grid.phase == "prune" and grid.seeds == (0, 1, 2)
+    for cell in grid.cells():
+        assert cell.config.prune.epochs == 35 and cell.config.prune.threshold == 1e-4
+        assert cell.config.prune.observe == ("shadow" in cell.row)
+    if net == "dense":
+        first = grid.cells()[0]
+        assert first.row == arms.MAIN and first.config.prune.momentum == 0.9
+
+
+def small_grid(tmp_path):
+    """The arms of figure 2 on a few digits, three epochs; and the depthwise net, not run."""
+    for net in ("dense", "depthwise"):
+        load_grid(f"{GRIDS / 'cascade_digits.py'}:{net}")
+    (tmp_path / "cascade_digits.py").write_text(
+        """
+import dataclasses
+from tfshed.experiments.grids import Grid
+from tfshed.experiments.reproduction.scales import SCALES, digits_recipe
+
+
+def get_grid(net):
+    config = digits_recipe(net == "depthwise")
+    config.data.fraction, config.data.eval_fraction = 0.25, 0.2
+    config.model.options = {**config.model.options, "widths": (4, 4)}
+    config.train.epochs, config.train.learning_rate.milestones = 1, (0.5,)
+    rows = SCALES["digits"].arms(net == "depthwise")
+    return Grid(config, rows, {"run": {}}, (0, 1), phase="prune", controls=False)
+"""
+    )
+    return tmp_path
+
+
+def test_one_figure_from_runs_to_the_report(tmp_path):
+    grids, said = small_grid(tmp_path), []
+    folder = tmp_path / "runs"
+    found = reproduce("digits", [2], folder, grids, print_fn=said.append)
+    assert set(found.arms) == {arms.MAIN, arms.CYCLIC, arms.SHADOW} and found.seeds == (0, 1)
+    text = "\n".join(said)
+    assert "3 arms x 2 seeds" in text and "5. " in text and "2 seeds: python scripts/" in text
+    assert (folder / "figure2.png").stat().st_size < 100_000
+    # What is finished is not run again, and without runs nothing is begun.
+    again = []
+    reproduce("digits", [2], folder, grids, print_fn=again.append)
+    assert any("8 of 8 runs were finished earlier" in line for line in again)
+    report = tmp_path / "docs" / "reproduction.md"
+    report.parent.mkdir()
+    report.write_text("## Scale `mnist_noise`\n\nFound before.\n")
+    write_report(report, found)
+    page = report.read_text()
+    assert page.index("`digits`") < page.index("`mnist_noise`") < page.index("`imagenet`")
+    assert "Found before." in page and "| 5 |" in page
+    assert (report.parent / "pictures" / "reproduction_digits_2.png").is_file()
+    write_report(report, found)
+    assert report.read_text() == page
+
+
+def test_scales_that_are_planned_say_what_they_cost(tmp_path):
+    said = []
+    assert reproduce("imagenet", [1], tmp_path, GRIDS, print_fn=said.append) is None
+    assert "GPU hours" in said[0] and arms.LINEAR in said[0] and not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="Did you mean 'digits'"):
+        reproduce("digit", [1], tmp_path, GRIDS)
+    with pytest.raises(ValueError, match="figures: expected"):
+        reproduce("digits", [7], tmp_path, GRIDS)
+
+
+def record(folder, seed, *, accuracy, gap, before=0.9):
+    """A finished run made by hand: accuracy and gap at the end of each of 35 epochs."""
+    folder.mkdir(parents=True)
+    table = CsvTable(folder / "keep_ratio.csv", ["step", "epoch", "event"])
+    for epoch in range(35):
+        row = {"step": 9 * epoch + 9, "epoch": epoch, "event": "epoch", "target": 0.5}
+        row |= {"actual": 0.5 - gap(epoch + 1), "gap": gap(epoch + 1)}
+        table.append({**row, "val_accuracy": accuracy(epoch + 1), "learning_rate": 0.1})
+    (folder / "before.json").write_text(f'{{"accuracy": {before}}}')
+    (folder / "results.json").write_text('{"steps": 315, "steps_per_second": 10.0}')
+    return Record(folder, seed)
+
+
+def made(tmp_path, **changes):
+    """All arms with nothing to see: three seeds, accuracy 0.9, a gap of 0; `changes` differ."""
+    found = {}
+    for number, name in enumerate([arms.MAIN, arms.ZERO, arms.SHADOW, *changes.pop("more", ())]):
+        given = changes.get(name, {})
+        runs = []
+        for seed in range(3):
+            values = {"accuracy": lambda epoch: 0.9, "gap": lambda epoch: 0.001 * seed} | given
+            runs.append(record(tmp_path / f"{number}-{seed}", seed, **values))
+        found[name] = Arm(name, runs)
+    return found
+
+
+def verdicts(found):
+    return {each.claim.number: each.verdict for each in check_claims(found, SCALE, [3], "x")}
+
+
+def test_claims_about_gaps_and_dips(tmp_path):
+    nothing = verdicts(made(tmp_path / "nothing"))
+    assert nothing[8] == "holds" and nothing[7] == "holds"
+    assert nothing[9] == "does not hold" and nothing[6] == "does not hold"
+    # Claim 14 is a difference of exactly 0; claim 10 lacks its runs.
+    assert nothing[14] == "not decided" and nothing[10] == "not decided"
+    shed = {
+        arms.MAIN: {
+            "gap": lambda epoch: 0.15 if epoch < 10 else 0.0,
+            "accuracy": lambda epoch: 0.2 if epoch < 3 else 0.91,
+        }
+    }
+    found = made(tmp_path / "shed", **shed)
+    cascade = verdicts(found)
+    assert cascade[9] == cascade[6] == "holds"
+    assert cascade[14] == "holds"  # all three seeds are 0.01 ahead
+    # One seed decides nothing, however large the effect.
+    one = {name: Arm(name, arm.records[:1]) for name, arm in found.items()}
+    assert set(verdicts(one).values()) == {"not decided"}
+
+
+def test_the_numbers_of_a_claim_are_those_of_its_runs(tmp_path):
+    dip = {"accuracy": lambda epoch: {1: 0.8, 2: 0.5}.get(epoch, 0.85)}
+    run = record(tmp_path / "run", 0, gap=lambda epoch: 0.3 if epoch == 5 else 0.1, **dip)
+    assert run.dip() == pytest.approx(0.4) and run.widest == 0.3 and run.gap(5) == 0.3
+    assert run.final == 0.85 and run.seconds == 31.5
+    np.testing.assert_allclose(run.curve("val_accuracy")[:3], [0.8, 0.5, 0.85])
+    with pytest.raises(ValueError, match="epoch: expected one that"):
+        run.weights(5)
+
+
+def test_a_grid_runs_only_the_rows_asked_for(tmp_path):
+    grid = load_grid(f"{small_grid(tmp_path) / 'cascade_digits.py'}:dense")
+    assert isinstance(grid, Grid)
+    from tfshed.experiments.grids import run_grid
+
+    with pytest.raises(ValueError, match="rows: expected some of"):
+        run_grid(grid, tmp_path / "g", rows=["no such row"])
