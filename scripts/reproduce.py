@@ -1,7 +1,8 @@
-"""Reproduces the figures and claims of the cascade paper at a scale that fits the machine.
+r"""Reproduces the figures and claims of the cascade paper at a scale that fits the machine.
 
     python scripts/reproduce.py --figure=3 --scale=digits --workdir=runs/cascade_digits
-    python scripts/reproduce.py --all --scale=mnist_noise --workdir=runs/cascade_mnist --data_dir=DATA
+    python scripts/reproduce.py --all --scale=mnist_noise --workdir=runs/cascade_mnist_noise \
+        --data_dir=DATA
     python scripts/reproduce.py --all --scale=cifar10 --workdir=runs/cascade_cifar10
 
 A figure's runs are made with the grid of its scale (configs/grids/cascade_<scale>.py), which

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from tfshed.experiments.retraining.keep_epochs import KeepEpochs
     from tfshed.experiments.retraining.retrain_model import retrain
     from tfshed.export.report.flops import flops
+    from tfshed.observe.cascade_monitor import CascadeMonitor
     from tfshed.observe.keep_ratio import KeepRatio
     from tfshed.observe.mask_snapshots import MaskSnapshots
     from tfshed.observe.pruning_summaries import PruningSummaries
@@ -54,6 +55,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Balanced",
     "Block",
+    "CascadeMonitor",
     "ConstantSparsity",
     "Criterion",
     "CyclicExponentialDecay",
@@ -100,6 +102,7 @@ __all__ = [
 _FILES = {
     "Balanced": "tfshed.core.granularity",
     "Block": "tfshed.core.granularity",
+    "CascadeMonitor": "tfshed.observe.cascade_monitor",
     "ConstantSparsity": "tfshed.core.schedules",
     "Criterion": "tfshed.core.criteria",
     "CyclicExponentialDecay": "tfshed.core.schedules",

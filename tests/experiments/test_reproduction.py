@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfshed.experiments.grids import Grid
+from tfshed.experiments.grids import run_grid
 from tfshed.experiments.grids.grid_file import load_grid
 from tfshed.experiments.reproduction import CLAIMS, FIGURES, SCALES, arms, reproduce
 from tfshed.experiments.reproduction.check_claims import check_claims
@@ -47,63 +47,6 @@ def test_grids_have_the_arms_of_their_scale(scale, net):
         assert first.row == arms.MAIN and first.config.prune.momentum == 0.9
 
 
-def small_grid(tmp_path):
-    """The arms of figure 2 on a few digits, three epochs; and the depthwise net, not run."""
-    for net in ("dense", "depthwise"):
-        load_grid(f"{GRIDS / 'cascade_digits.py'}:{net}")
-    (tmp_path / "cascade_digits.py").write_text(
-        """
-import dataclasses
-from tfshed.experiments.grids import Grid
-from tfshed.experiments.reproduction.scales import SCALES, digits_recipe
-
-
-def get_grid(net):
-    config = digits_recipe(net == "depthwise")
-    config.data.fraction, config.data.eval_fraction = 0.25, 0.2
-    config.model.options = {**config.model.options, "widths": (4, 4)}
-    config.train.epochs, config.train.learning_rate.milestones = 1, (0.5,)
-    rows = SCALES["digits"].arms(net == "depthwise")
-    return Grid(config, rows, {"run": {}}, (0, 1), phase="prune", controls=False)
-"""
-    )
-    return tmp_path
-
-
-def test_one_figure_from_runs_to_the_report(tmp_path):
-    grids, said = small_grid(tmp_path), []
-    folder = tmp_path / "runs"
-    found = reproduce("digits", [2], folder, grids, print_fn=said.append)
-    assert set(found.arms) == {arms.MAIN, arms.CYCLIC, arms.SHADOW} and found.seeds == (0, 1)
-    text = "\n".join(said)
-    assert "3 arms x 2 seeds" in text and "5. " in text and "2 seeds: python scripts/" in text
-    assert (folder / "figure2.png").stat().st_size < 100_000
-    # What is finished is not run again, and without runs nothing is begun.
-    again = []
-    reproduce("digits", [2], folder, grids, print_fn=again.append)
-    assert any("8 of 8 runs were finished earlier" in line for line in again)
-    report = tmp_path / "docs" / "reproduction.md"
-    report.parent.mkdir()
-    report.write_text("## Scale `mnist_noise`\n\nFound before.\n")
-    write_report(report, found)
-    page = report.read_text()
-    assert page.index("`digits`") < page.index("`mnist_noise`") < page.index("`imagenet`")
-    assert "Found before." in page and "| 5 |" in page
-    assert (report.parent / "pictures" / "reproduction_digits_2.png").is_file()
-    write_report(report, found)
-    assert report.read_text() == page
-
-
-def test_scales_that_are_planned_say_what_they_cost(tmp_path):
-    said = []
-    assert reproduce("imagenet", [1], tmp_path, GRIDS, print_fn=said.append) is None
-    assert "GPU hours" in said[0] and arms.LINEAR in said[0] and not list(tmp_path.iterdir())
-    with pytest.raises(ValueError, match="Did you mean 'digits'"):
-        reproduce("digit", [1], tmp_path, GRIDS)
-    with pytest.raises(ValueError, match="figures: expected"):
-        reproduce("digits", [7], tmp_path, GRIDS)
-
-
 def record(folder, seed, *, accuracy, gap, before=0.9):
     """A finished run made by hand: accuracy and gap at the end of each of 35 epochs."""
     folder.mkdir(parents=True)
@@ -117,14 +60,104 @@ def record(folder, seed, *, accuracy, gap, before=0.9):
     return Record(folder, seed)
 
 
+def finished_runs(folder, names, seeds):
+    """Run directories of arms as the grids name them, with weights of three epochs."""
+    for net in ("dense", "depthwise"):
+        grid = load_grid(f"{GRIDS / 'cascade_digits.py'}:{net}")
+        for cell in grid.cells():
+            for seed in seeds if cell.row in names else ():
+                run = folder / net / f"seed{seed}" / cell.folder
+                record(run, seed, accuracy=lambda epoch: 0.9, gap=lambda epoch: 0.01)
+                rng = np.random.default_rng([seed, ALL.index(cell.row)])
+                kernel = rng.normal(size=(3, 3, 8, 6)).astype("float32")
+                (run / "epochs").mkdir()
+                for epoch in (0, 20, 35):
+                    kernel = np.where(
+                        rng.random((3, 3, 2, 1, 6)) < 0.5, kernel.reshape(3, 3, 2, 4, 6), 0
+                    )
+                    arrays = {"00000": kernel.reshape(3, 3, 8, 6), "00001": np.ones(6)}
+                    np.savez(run / "epochs" / f"epoch-{epoch:04d}.npz", **arrays)
+
+
+def test_all_figures_are_drawn_and_reported_from_run_directories(tmp_path):
+    folder, said = tmp_path / "runs", []
+    finished_runs(folder, ALL, seeds=(0, 1))
+    found = reproduce("digits", sorted(FIGURES), folder, GRIDS, run=False, print_fn=said.append)
+    assert list(found.pictures) == [1, 2, 3, 4, 5, 6] and set(found.arms) == set(ALL)
+    for path in found.pictures.values():
+        assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size < 100_000
+    text = "\n".join(said)
+    assert text.count("2 seeds: python scripts/reproduce.py --figure=") == len(CLAIMS)
+    assert "24 of the paper's claims: " in text
+    report = tmp_path / "docs" / "reproduction.md"
+    report.parent.mkdir()
+    report.write_text("## Scale `mnist_noise`\n\nFound before.\n")
+    write_report(report, found)
+    page = report.read_text()
+    assert page.index("`digits`") < page.index("`mnist_noise`") < page.index("`imagenet`")
+    assert "Found before." in page and "| 26 |" in page
+    assert (report.parent / "pictures" / "reproduction_digits_6.png").is_file()
+    write_report(report, found)
+    assert report.read_text() == page
+
+
+def test_runs_that_are_missing_are_named_and_decide_nothing(tmp_path):
+    finished_runs(tmp_path, [arms.MAIN, arms.CYCLIC, arms.SHADOW], seeds=(0, 1, 2))
+    (tmp_path / "dense" / "seed2" / "GMP-cyclic-momentum-0.9--run" / "results.json").unlink()
+    said = []
+    found = reproduce("digits", [2, 3], tmp_path, GRIDS, run=False, print_fn=said.append)
+    assert list(found.pictures) == [2]
+    # A claim is about the seeds that all of its arms have.
+    assert {each.claim.number: each.seeds for each in found.found}[5] == 2
+    assert found.arms[arms.MAIN].seeds == {0, 1, 2}
+    assert "not finished with any seed: " in said[0] and arms.LINEAR in said[0]
+    assert any("these runs are missing" in text for text in said)
+
+
+@pytest.mark.slow
+def test_one_figure_from_nothing(tmp_path):
+    source = (
+        (GRIDS / "cascade_digits.py")
+        .read_text()
+        .replace(
+            "    rows =",
+            "    config = digits_recipe(depthwise)\n"
+            "    config.data.fraction = 0.25\n"
+            "    config.train.epochs, config.train.learning_rate.milestones = 1, (0.5,)\n"
+            "    rows =",
+        )
+    )
+    source = source.replace("Grid(digits_recipe(depthwise), rows", "Grid(config, rows")
+    (tmp_path / "cascade_digits.py").write_text(source)
+    folder, said = tmp_path / "runs", []
+    options = {"seeds": (0, 1), "print_fn": said.append}
+    found = reproduce("digits", [2], folder, tmp_path, **options)
+    assert set(found.arms) == {arms.MAIN, arms.CYCLIC, arms.SHADOW} and found.seeds == (0, 1)
+    assert "3 arms x 2 seeds" in said[0] and (folder / "figure2.png").is_file()
+    # What is finished is not run again.
+    said.clear()
+    reproduce("digits", [2], folder, tmp_path, **options)
+    assert any("8 of 8 runs were finished earlier" in line for line in said)
+
+
+def test_scales_that_are_planned_say_what_they_cost(tmp_path):
+    said = []
+    assert reproduce("imagenet", [1], tmp_path, GRIDS, print_fn=said.append) is None
+    assert "GPU hours" in said[0] and arms.LINEAR in said[0] and not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="Did you mean 'digits'"):
+        reproduce("digit", [1], tmp_path, GRIDS)
+    with pytest.raises(ValueError, match="figures: expected"):
+        reproduce("digits", [7], tmp_path, GRIDS)
+
+
 def made(tmp_path, **changes):
-    """All arms with nothing to see: three seeds, accuracy 0.9, a gap of 0; `changes` differ."""
+    """Three arms with nothing to see, accuracy 0.9 and no gap, of three seeds; `changes` differ."""
     found = {}
-    for number, name in enumerate([arms.MAIN, arms.ZERO, arms.SHADOW, *changes.pop("more", ())]):
+    for number, name in enumerate([arms.MAIN, arms.ZERO, arms.SHADOW]):
         given = changes.get(name, {})
         runs = []
         for seed in range(3):
-            values = {"accuracy": lambda epoch: 0.9, "gap": lambda epoch: 0.001 * seed} | given
+            values = {"accuracy": lambda epoch: 0.9, "gap": lambda epoch: 0.001} | given
             runs.append(record(tmp_path / f"{number}-{seed}", seed, **values))
         found[name] = Arm(name, runs)
     return found
@@ -165,10 +198,7 @@ def test_the_numbers_of_a_claim_are_those_of_its_runs(tmp_path):
         run.weights(5)
 
 
-def test_a_grid_runs_only_the_rows_asked_for(tmp_path):
-    grid = load_grid(f"{small_grid(tmp_path) / 'cascade_digits.py'}:dense")
-    assert isinstance(grid, Grid)
-    from tfshed.experiments.grids import run_grid
-
+def test_a_grid_runs_only_rows_that_it_has(tmp_path):
+    grid = load_grid(str(GRIDS / "cascade_digits.py"))
     with pytest.raises(ValueError, match="rows: expected some of"):
         run_grid(grid, tmp_path / "g", rows=["no such row"])

@@ -1,4 +1,4 @@
-"""A small convolutional network with BatchNorm, for experiments that have to run on two CPU cores."""
+"""A small convolutional network with BatchNorm, for experiments on two CPU cores."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tfshed.experiments.reproduction.claims import CLAIMS, Claim, Part
 from tfshed.experiments.reproduction.records import Arm
@@ -46,7 +46,8 @@ def check_claims(
 ) -> list[Found]:
     """Checks all claims about some figures whose arms are all there.
 
-    A claim whose runs are missing is not decided, and the text says which ones are missing.
+    A claim whose runs are missing is not decided, and the text says which ones are missing. If arms
+    are finished with different seeds, a claim is about the seeds that all of its arms have.
 
     Args:
         arms: Finished runs, by the name of their arm, with the same seeds.
@@ -62,25 +63,35 @@ def check_claims(
 
 
 def _check(claim: Claim, arms: Mapping[str, Arm], scale: Scale, command: str) -> Found:
-    missing = sorted({name for part in claim.parts for name in part.needs} - set(arms))
+    needed = {name for part in claim.parts for name in part.needs}
+    missing = sorted(needed - set(arms))
+    if not missing and not common_seeds(needed, arms):
+        missing = ["those of the same seed"]
     if missing:
         text = f"these runs are missing: {', '.join(missing)}"
         return Found(claim, NOT_DECIDED, (text,), 0, command)
-    numbers, verdicts, seeds = [], [], 0
+    numbers, verdicts, seeds = [], [], len(common_seeds(needed, arms))
     for part in claim.parts:
         value = measured(part, arms, scale)
         verdict = part.rule(value)
         verdicts.append(verdict)
-        seeds = len(value.values)
         numbers.append(f"{part.says}: {value} (limit: {part.rule}): {verdict}")
-    if claim.control is not None and set(claim.control.needs) <= set(arms):
-        value = measured(claim.control, arms, scale)
-        numbers.append(f"control, {claim.control.says}: {value}")
+    control = claim.control
+    known = control is not None and set(control.needs) <= set(arms)
+    if control is not None and known and common_seeds(control.needs, arms):
+        value = measured(control, arms, scale)
+        numbers.append(f"control, {control.says}: {value}")
     return Found(claim, together(verdicts), tuple(numbers), seeds, command)
 
 
 def measured(part: Part, arms: Mapping[str, Arm], scale: Scale) -> Estimate:
-    """The number of a part, over all seeds."""
-    records = [arms[name].records for name in part.needs]
+    """The number of a part, over the seeds with which all of its arms are finished."""
+    seeds = common_seeds(part.needs, arms)
+    records = [arms[name].of_seeds(seeds) for name in part.needs]
     values = [part.measure(dict(zip(part.needs, runs))) for runs in zip(*records, strict=True)]
     return estimate(values, finest=1 / scale.tests if part.accuracy else 0.0)
+
+
+def common_seeds(names: Iterable[str], arms: Mapping[str, Arm]) -> set[int]:
+    """The seeds with which all of these arms are finished."""
+    return set.intersection(*(arms[name].seeds for name in names))

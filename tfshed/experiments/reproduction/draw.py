@@ -82,7 +82,10 @@ def _overlaps(axes: Any, figure: Figure, arms: Mapping[str, Arm]) -> None:
     """IoU over the epochs that both runs have kept, and the line of chance."""
     chance = []
     for i, (one, other) in enumerate(figure.overlaps):
-        pairs = list(zip(arms[one].records, arms[other].records, strict=True))
+        seeds = arms[one].seeds & arms[other].seeds
+        pairs = list(zip(*(arms[name].of_seeds(seeds) for name in (one, other)), strict=True))
+        if not pairs:
+            continue
         epochs = [e for e in pairs[0][0].kept_epochs if e in pairs[0][1].kept_epochs and e]
         found = []
         for first, second in pairs:
@@ -103,7 +106,8 @@ def _overlaps(axes: Any, figure: Figure, arms: Mapping[str, Arm]) -> None:
         axes.fill_between(
             epochs, np.min(found, axis=0), np.max(found, axis=0), color=color, alpha=0.12
         )
-    axes.plot(*zip(*chance), color="0.3", linestyle="--", linewidth=0.8, label="chance")
+    if chance:
+        axes.plot(*zip(*chance), color="0.3", linestyle="--", linewidth=0.8, label="chance")
     axes.set_ylabel("IoU of kept " + ("blocks" if figure.blocks else "weights"))
     axes.set_ylim(0, 1)
     axes.legend(fontsize=6)

@@ -44,7 +44,7 @@ def blocks(kernels: Arrays) -> list[np.ndarray]:
 
 def blocks_kept(kernels: Arrays) -> list[np.ndarray]:
     """For each 4x1 block whether it is kept, as one array for each kernel."""
-    return [rows.any(axis=1) for rows in blocks(kernels)]
+    return [np.asarray(rows.any(axis=1)) for rows in blocks(kernels)]
 
 
 def degenerate_below(dense: Arrays, keep: float) -> float:

@@ -1,4 +1,4 @@
-"""Writes docs/reproduction.md from finished runs: a part for each scale, which can be renewed alone."""
+"""Writes docs/reproduction.md from finished runs, with a part for each scale."""
 
 from __future__ import annotations
 
@@ -17,24 +17,29 @@ from tfshed.observe.replace_file import replace_file
 PICTURES = "pictures"
 INTRODUCTION = """# The paper's figures and claims, reproduced
 
-This page is written by `python scripts/reproduce.py --report=docs/reproduction.md --scale=SCALE --workdir=FOLDER` from run
-directories. The paper is Azarian & Porikli 2021, *Cascade Weight Shedding in Deep Neural Networks*
-([arXiv 2103.10629](https://arxiv.org/abs/2103.10629)); what shedding is, is explained in [cascade.md](cascade.md).
+This page is written from run directories by
+`python scripts/reproduce.py --report=docs/reproduction.md --scale=SCALE --workdir=FOLDER`. The
+paper is Azarian & Porikli 2021, *Cascade Weight Shedding in Deep Neural Networks*
+([arXiv 2103.10629](https://arxiv.org/abs/2103.10629)); [cascade.md](cascade.md) explains what
+shedding is.
 
 How to read it:
 
-* The claims are those of section 4 of the paper, in its order; 25 and 26 are what its section 4.4 supposes without a test. The paper has
-  ResNet50 on ImageNet. The scales below are far smaller, so that a claim that does not hold here may hold there, and the
-  other way round.
-* Each claim rests on one or two numbers. A number is a mean over seeds with its 95 % interval (Student's t; with three
-  seeds that is 2.5 standard deviations). Differences are taken between runs of the same seed, which start from the same trained net.
-* The limits of the verdicts are in `tfshed/experiments/reproduction/claims.py` and were committed before the runs. A difference has to have a
-  quarter of the paper's size, or 0.0025 of accuracy where the paper gives no size, and its interval has to be above 0. It does not hold if
-  its whole interval is below that. All else is *not decided*.
-* The *shadow* is the control that the paper lacks: the whole rule (thresholds, masks, counts) is applied to a net of which no weight is ever
-  pruned. What the shadow sheds, too, is not caused by pruning.
-* Weight decays are named after the paper's. Runs here have fewer steps at another rate, so the decay that is used is
-  the one that shrinks a weight as much over the whole run.
+* The claims are those of section 4 of the paper, in its order; 25 and 26 are what its section 4.4
+  supposes without a test. The paper has ResNet50 on ImageNet. The scales below are far smaller, so
+  a claim that does not hold here may hold there, and the other way round.
+* Each claim rests on one or two numbers. A number is a mean over seeds with its 95 % interval
+  (Student's t; with three seeds that is 2.5 standard deviations). Differences are taken between
+  runs of the same seed, which start from the same trained net.
+* The limits of the verdicts are in `tfshed/experiments/reproduction/claims.py` and were committed
+  before the runs. A difference has to have a quarter of the paper's size, or 0.0025 of accuracy
+  where the paper gives no size, and its interval has to be above 0. It does not hold if its whole
+  interval is below that limit. All else is *not decided*.
+* The *shadow* is the control that the paper lacks: the whole rule (thresholds, masks, counts) is
+  applied to a net of which no weight is ever pruned. What the shadow sheds, too, is not caused by
+  pruning.
+* Weight decays are named after the paper's. Runs here have fewer steps at another rate, so the
+  decay that is used is the one that shrinks a weight as much over the whole run.
 """
 
 
@@ -68,15 +73,14 @@ def _parts(path: Path) -> dict[str, str]:
 
 
 def _part(path: Path, found: Reproduction) -> str:
-    seeds = len(next(iter(found.arms.values())).records) if found.arms else 0
     runs = [run for arm in found.arms.values() for run in arm.records]
     minutes = sum(run.seconds for run in runs) / 60
     lines = [
         f"## Scale `{found.scale.name}`",
         "",
         f"{_capital(found.scale.data)}. Pruning takes 35 epochs of {found.scale.steps} steps. "
-        f"Here: {seeds} seeds, {len(runs)} runs of {len(found.arms)} arms, {minutes:.0f} minutes "
-        "of training in all (wall time, on a machine that was shared).",
+        f"Here: {len(found.seeds)} seeds, {len(runs)} runs of {len(found.arms)} arms, "
+        f"{minutes:.0f} minutes of training in all (wall time, on a machine that was shared).",
         "",
         f"**{_capital(counted(found.found))}.**",
         "",
@@ -102,7 +106,7 @@ def _claims(found: Sequence[Found]) -> list[str]:
         claim = each.claim
         lines.append(
             f"| {claim.number} | {claim.says} ({claim.paper}); section {claim.section} | "
-            f"**{each.verdict}** | {'<br>'.join(each.numbers)} |"
+            f"**{each.verdict}** ({each.seeds} seeds) | {'<br>'.join(each.numbers)} |"
         )
     commands = dict.fromkeys(each.command for each in found)
     return [*lines, "", "Commands:", "", "```", *commands, "```", ""]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,15 @@ class Arm:
 
     def __init__(self, name: str, records: Sequence[Record]):
         self.name, self.records = name, list(records)
+
+    @property
+    def seeds(self) -> set[int]:
+        """The seeds that are finished."""
+        return {record.seed for record in self.records}
+
+    def of_seeds(self, seeds: Collection[int]) -> list[Record]:
+        """The runs of some seeds, in their order."""
+        return [record for record in self.records if record.seed in seeds]
 
     def each(self, measure: Any) -> list[float]:
         """A number of every run, in the order of seeds."""

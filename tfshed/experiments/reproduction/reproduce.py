@@ -122,25 +122,15 @@ def _grid(grids: Path, scale: str, net: str, seeds: Sequence[int] | None) -> Gri
 
 
 def finished(nets: Mapping[str, Grid], folder: Path) -> dict[str, Arm]:
-    """The arms that are finished with the same seeds as most others.
-
-    Seeds are taken in their order, as long as every arm that was begun with the first seed is
-    finished with them: numbers of different arms are then of the same seeds.
-    """
-    records: dict[str, list[Record]] = {}
+    """The arms that are finished with at least one seed."""
+    found = {}
     for net, grid in nets.items():
         for cell in grid.cells():
             runs = [Record(folder / net / f"seed{s}" / cell.folder, s) for s in grid.seeds]
             done = [record for record in runs if record.finished]
-            if done and done[0].seed == grid.seeds[0]:
-                records[cell.row] = done
-    if not records:
-        return {}
-    common = set.intersection(*({run.seed for run in runs} for runs in records.values()))
-    return {
-        name: Arm(name, [run for run in runs if run.seed in common])
-        for name, runs in records.items()
-    }
+            if done:
+                found[cell.row] = Arm(cell.row, done)
+    return found
 
 
 def counted(found: Sequence[Found]) -> str:
