@@ -12,7 +12,10 @@ import tfshed
 from tests.nets import JIT, data, group, kernels, net, pruned
 from tfshed.observe.extra_pass import batch_norm_lag, gradient_norm
 
-pytestmark = pytest.mark.backend
+pytestmark = [
+    pytest.mark.backend,
+    pytest.mark.filterwarnings("ignore:the net has shed itself"),
+]
 
 
 def fit(model, monitor, epochs=2, callbacks=(), **options):
@@ -78,7 +81,6 @@ def test_rows_within_epochs_and_of_executions():
     assert all(row["update_ratio"] > 0 for row in several.history)
 
 
-@pytest.mark.filterwarnings("ignore:the net has shed itself")
 def test_the_shed_rate_is_what_was_shed_in_a_step():
     # Decay alone: weights shrink by a fifth in each step, past a threshold that does not move.
     model = tfshed.prune_low_magnitude(

@@ -43,7 +43,7 @@ def small_cnn(
     >>> small_cnn((28, 28, 1), 10).count_params()
     24282
     >>> small_cnn((28, 28, 1), 10, widths=(16, 32), separable=True).count_params()
-    1418
+    1386
     """
     if not widths:
         raise ValueError("widths: expected at least one number of filters, received none")

@@ -9,6 +9,7 @@ from tfshed.experiments.analysis.blocks import (
     relative_threshold,
 )
 from tfshed.experiments.analysis.cascade import describe
+from tfshed.experiments.analysis.diagnosis import Diagnosis, diagnose
 from tfshed.experiments.analysis.kept_sets import (
     Overlap,
     at_keep_ratio,
@@ -40,6 +41,7 @@ from tfshed.experiments.analysis.shed_response import (
 )
 
 __all__ = [
+    "Diagnosis",
     "ExponentialFit",
     "Outcome",
     "Overlap",
@@ -52,6 +54,7 @@ __all__ = [
     "count_in_blocks",
     "degenerate_share",
     "describe",
+    "diagnose",
     "exponential_fit",
     "iou",
     "knock_out",

@@ -136,15 +136,14 @@ def finished(nets: Mapping[str, Grid], folder: Path) -> dict[str, Arm]:
 def counted(found: Sequence[Found]) -> str:
     """How many of the paper's claims hold, do not hold and are not decided.
 
-    >>> counted([])
-    '0 of the paper\\'s claims: '
+    >>> print(counted([]))
+    0 of the paper's claims: none
     """
     own = [each for each in found if each.claim.number <= 24]
     verdicts = [each.verdict for each in own]
     counts = {verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))}
-    return f"{len(own)} of the paper's claims: " + ", ".join(
-        f"{count} {verdict}" for verdict, count in counts.items()
-    )
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return f"{len(own)} of the paper's claims: {told or 'none'}"
 
 
 def plan(scale: Scale, wanted: Sequence[str], seeds: int) -> str:
