@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tfshed
-from tfshed.experiments import check, from_recipe, recipe, scaled
+from tfshed.experiments import Run, Settings, check, from_recipe, recipe, scaled
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 
@@ -224,3 +224,17 @@ def test_the_rate_follows_the_batch_only_where_the_recipe_says_so():
     assert float(from_recipe.learning_rate(config.train, 10)(0)) == pytest.approx(0.1)
     config.train.learning_rate.base_batch_size = 128
     assert float(from_recipe.learning_rate(config.train, 10)(0)) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(("arm", "kept"), [("magnitude", 0.1), ("random", 0.1), ("dense", 1.0)])
+def test_pruning_at_initialisation_is_done_in_the_first_step(arm, kept, tmp_path):
+    module = load(next(p for p in CONFIGS if p.stem == "cifar10_vgg16_at_init"))
+    config = module.get_config(arm)
+    config.data.name, config.data.augmentation, config.data.fraction = "digits", "none", 0.2
+    config.model.name = "lenet_300_100"
+    config.prune.epochs, config.prune.batch_size = 1, 256
+    config.prune.learning_rate.milestones = (0.5, 0.75)
+    run = Run(Settings("prune", config, tmp_path))
+    found = run.run(print_fn=lambda text: None)
+    assert found["steps"] == 1
+    assert 1 - found["kernel_sparsity"] == pytest.approx(kept, abs=1e-4)
