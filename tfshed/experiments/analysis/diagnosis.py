@@ -269,6 +269,4 @@ def _reached_line(reached: str, pruning: Sequence[Mapping[str, Any]]) -> str:
         return (
             f"The final target is reached by pruning ({numbers}); {part:.0%} of what went was shed."
         )
-    return (
-        f"Not decided whether the final target is reached: the run is not there yet ({numbers})."
-    )
+    return f"Not decided whether the final target is reached: the run is not there yet ({numbers})."

@@ -8,13 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from tfshed.experiments.analysis.blocks import relative_threshold
+from tfshed.experiments.analysis.kept_sets import chance_iou, iou
 from tfshed.experiments.reproduction.figures import Figure
-from tfshed.experiments.reproduction.kept_sets import (
-    blocks_kept,
-    degenerate_below,
-    norm_counts,
-    overlap,
-)
+from tfshed.experiments.reproduction.kept_sets import blocks_kept, kept, norm_counts
 from tfshed.experiments.reproduction.records import Arm
 from tfshed.observe.plots import COLORS
 from tfshed.observe.replace_file import replace_file
@@ -92,13 +89,10 @@ def _overlaps(axes: Any, figure: Figure, arms: Mapping[str, Arm]) -> None:
             line = []
             for epoch in epochs:
                 sets = first.weights(epoch), second.weights(epoch)
-                if figure.blocks:
-                    line.append(overlap(*(blocks_kept(each) for each in sets)))
-                else:
-                    line.append(overlap(*sets))
+                line.append(iou(*(map(blocks_kept if figure.blocks else kept, sets))))
             found.append(line)
         ratio = arms[other].mean_curve("actual")[0][[epoch - 1 for epoch in epochs]]
-        chance = list(zip(epochs, ratio / (2 - ratio)))
+        chance = list(zip(epochs, map(chance_iou, ratio)))
         color = COLORS[i % len(COLORS)]
         axes.plot(
             epochs, np.mean(found, axis=0), color=color, marker="o", ms=3, label=f"{one} / {other}"
@@ -119,7 +113,7 @@ def _pmf(axes: Any, figure: Figure, arms: Mapping[str, Arm]) -> None:
     for i, name in enumerate(figure.curves):
         found = []
         for run in arms[name].records:
-            threshold = degenerate_below(run.weights(0), KEEP)
+            threshold = relative_threshold(run.weights(0), KEEP)
             found.append(norm_counts(run.weights(len(run.epochs)), threshold))
         places = np.arange(5) + (i - (len(figure.curves) - 1) / 2) * width
         spread = np.ptp(found, axis=0) / 2

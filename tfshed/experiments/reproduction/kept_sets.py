@@ -6,24 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tfshed.experiments.analysis.kept_sets import iou
 from tfshed.experiments.reproduction.records import Record
 
 BLOCK = 4
 Arrays = Sequence[np.ndarray]
 
 
-def overlap(one: Arrays, other: Arrays) -> float:
-    """Intersection over union of the weights that are not zero in two nets.
-
-    >>> import numpy as np
-    >>> overlap([np.array([1, 0, 2])], [np.array([3, 4, 0])])
-    0.333...
-    """
-    both = sum(int(np.count_nonzero((a != 0) & (b != 0))) for a, b in zip(one, other, strict=True))
-    either = sum(
-        int(np.count_nonzero((a != 0) | (b != 0))) for a, b in zip(one, other, strict=True)
-    )
-    return both / either if either else 1.0
+def kept(kernels: Arrays) -> list[np.ndarray]:
+    """For each weight whether it is kept: whether it is not exactly zero."""
+    return [np.asarray(kernel != 0) for kernel in kernels]
 
 
 def blocks(kernels: Arrays) -> list[np.ndarray]:
@@ -45,20 +37,6 @@ def blocks(kernels: Arrays) -> list[np.ndarray]:
 def blocks_kept(kernels: Arrays) -> list[np.ndarray]:
     """For each 4x1 block whether it is kept, as one array for each kernel."""
     return [np.asarray(rows.any(axis=1)) for rows in blocks(kernels)]
-
-
-def degenerate_below(dense: Arrays, keep: float) -> float:
-    """The magnitude below which unstructured pruning of a net to this keep-ratio would prune.
-
-    The paper calls weights of ResNet50 below 6e-3 degenerate. Nets of another size have weights
-    of another size, so this is taken from the net before it is pruned.
-
-    >>> import numpy as np
-    >>> degenerate_below([np.array([1.0, -4.0, 2.0, 3.0])], keep=0.5)
-    3.0
-    """
-    magnitudes = np.sort(np.concatenate([np.abs(kernel).ravel() for kernel in dense]))
-    return float(magnitudes[round((1 - keep) * len(magnitudes))])
 
 
 def norm_counts(kernels: Arrays, threshold: float) -> np.ndarray:
@@ -85,12 +63,6 @@ def degenerate_share(kernels: Arrays, threshold: float) -> float:
     return float(1 - shares @ np.arange(BLOCK + 1) / BLOCK)
 
 
-def final_overlap(one: Record, other: Record) -> float:
-    """The overlap of the weights that two runs keep in the end."""
-    return overlap(one.weights(len(one.epochs)), other.weights(len(other.epochs)))
-
-
-def final_block_overlap(one: Record, other: Record) -> float:
-    """The overlap of the 4x1 blocks that two runs keep in the end."""
-    ends = (blocks_kept(run.weights(len(run.epochs))) for run in (one, other))
-    return overlap(*ends)
+def final_iou(one: Record, other: Record) -> float:
+    """The IoU of the weights that two runs keep in the end."""
+    return iou(*(kept(run.weights(len(run.epochs))) for run in (one, other)))
