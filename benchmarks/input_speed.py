@@ -21,9 +21,9 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-import _quiet  # noqa: E402
+import tfshed_command  # noqa: E402
 
-_quiet.import_tensorflow()
+tfshed_command.import_tensorflow()
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402

@@ -7,8 +7,8 @@ same, fine-tuned at the last learning rate. Both can have any other number of ep
 shedding. Up to 46 epochs, the length of the last stage of training, `ft` and `lrw` are the same
 run, which serves as a control.
 
-    python scripts/train.py --config=configs/cifar10_resnet20.py --workdir=runs/base --data_dir=DATA
-    python scripts/prune.py --config=configs/cifar10_resnet20.py:ft90 --workdir=runs/ft90 \\
+    tfshed train --config=cifar10_resnet20 --workdir=runs/base --data_dir=DATA
+    tfshed prune --config=cifar10_resnet20:ft90 --workdir=runs/ft90 \\
         --data_dir=DATA --config.initial_weights=runs/base
 
 Without tensorflow-datasets, use --config.data.name=npz:cifar10.npz, a file with the arrays x_train,

@@ -4,8 +4,8 @@ Shows: how the training scripts work, within two minutes. (scripts/quickstart co
 prune this net, with controls.) The phase `prune` has two arms, which are chosen after a colon:
 `momentum9` (default) and `momentum0`.
 
-    python scripts/train.py --config=configs/digits_resnet8.py --workdir=runs/digits
-    python scripts/prune.py --config=configs/digits_resnet8.py --workdir=runs/digits_pruned \
+    tfshed train --config=digits_resnet8 --workdir=runs/digits
+    tfshed prune --config=digits_resnet8 --workdir=runs/digits_pruned \
         --config.initial_weights=runs/digits
 
 Time: half a minute for each command, on two CPU cores.

@@ -3,7 +3,7 @@
 As in the paper, the keep-ratio counts all convolutions, including depthwise ones (3.5 % of the
 weights), which tfshed does not prune by default.
 
-    python scripts/prune.py --config=configs/imagenet_efficientnet_b0.py --workdir=runs/b0 \\
+    tfshed prune --config=imagenet_efficientnet_b0 --workdir=runs/b0 \\
         --data_dir=~/tensorflow_datasets --strategy=mirrored
     ... --config.prune.momentum=0.99     with which the paper reports a mild cascade
 

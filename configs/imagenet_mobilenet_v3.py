@@ -3,7 +3,7 @@
 As in the paper, the keep-ratio counts all convolutions, including depthwise ones (1.7 % of the
 weights), which tfshed does not prune by default.
 
-    python scripts/prune.py --config=configs/imagenet_mobilenet_v3.py --workdir=runs/mobilenet \\
+    tfshed prune --config=imagenet_mobilenet_v3 --workdir=runs/mobilenet \\
         --data_dir=~/tensorflow_datasets --strategy=mirrored
     ... --config.prune.momentum=0.99
 

@@ -4,7 +4,7 @@ There are two arms, which are chosen after a colon: `plain` (default) and `selec
 times 0, 4, 2, 1 or 0, if unstructured pruning would keep 0, 1, 2, 3 or 4 weights of a block). For
 momentum 0, add --config.prune.momentum=0.
 
-    python scripts/prune.py --config=configs/imagenet_resnet50_block4x1.py --workdir=runs/block \\
+    tfshed prune --config=imagenet_resnet50_block4x1 --workdir=runs/block \\
         --data_dir=~/tensorflow_datasets --strategy=mirrored
 
 Time: 35 epochs of 10,009 steps; we have not run this.

@@ -4,7 +4,7 @@ Shows: whether a little pruning makes the net shed much more by itself (momentum
 0), and how this depends on the schedule. The arms, which are chosen after a colon, are
 `exponential_tau3` (default), `exponential_tau2`, `exponential_tau1`, `linear` and `cyclic`.
 
-    python scripts/prune.py --config=configs/imagenet_resnet50_gmp.py:linear --workdir=runs/lin \\
+    tfshed prune --config=imagenet_resnet50_gmp:linear --workdir=runs/lin \\
         --data_dir=~/tensorflow_datasets --strategy=mirrored
     ... --config.prune.momentum=0     without momentum; its control has ten times the rate:
     ... --config.prune.momentum=0 --config.prune.learning_rate.rates="(0.1,0.01,0.001)"

@@ -3,7 +3,7 @@
 The arms, which are chosen after a colon, are `momentum9` (default), `momentum0` and
 `momentum9_decay` (with weight decay 1e-4).
 
-    python scripts/prune.py --config=configs/imagenet_resnet50_random.py:momentum0 \\
+    tfshed prune --config=imagenet_resnet50_random:momentum0 \\
         --workdir=runs/random0 --data_dir=~/tensorflow_datasets --strategy=mirrored
 
 Time: 35 epochs of 10,009 steps; we have not run this.

@@ -2,9 +2,9 @@
 
 Shows: all steps from data to export, in a few minutes on two cores.
 
-    python scripts/train.py --config=configs/mnist_lenet_300_100.py --workdir=runs/mnist \
+    tfshed train --config=mnist_lenet_300_100 --workdir=runs/mnist \
         --data_dir=DATA
-    python scripts/prune.py --config=configs/mnist_lenet_300_100.py --workdir=runs/mnist_pruned \
+    tfshed prune --config=mnist_lenet_300_100 --workdir=runs/mnist_pruned \
         --data_dir=DATA --config.initial_weights=runs/mnist
 
 Without tensorflow-datasets, use --config.data.name=npz:mnist.npz, the file that Keras downloads.

@@ -65,9 +65,9 @@ def main(argv: list[str] | None = None) -> int:
     os.environ["KERAS_BACKEND"] = chosen.backend
     path = chosen.run_dir or Path("runs", time.strftime("quickstart-%Y%m%d-%H%M%S"))
     print(f"Run directory: {path}", flush=True)
-    import _quiet
+    import tfshed_command
 
-    _quiet.import_tensorflow()
+    tfshed_command.import_tensorflow()
     from _quickstart import Settings, arms, run_seed
     from _quickstart_report import report
 

@@ -28,9 +28,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Imports TensorFlow and Keras in processes that run tests, not in one that hands them out."""
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         return
-    import _quiet
+    import tfshed_command
 
-    _quiet.import_tensorflow()
+    tfshed_command.import_tensorflow()
     import keras
     import tensorflow as tf
 

@@ -23,6 +23,7 @@ FLOORS = (
     "models",
     "distribution",
     "experiments",
+    "commands",
     "tfmot",
     "criteria",
     "granularity",

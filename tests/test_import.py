@@ -82,7 +82,7 @@ def test_an_unknown_name():
 def test_dir_shows_the_public_names_and_nothing_else():
     found = dir(tfshed)
     folders = {path.stem for path in Path(tfshed.__file__).parent.iterdir() if path.stem[0] != "_"}
-    inner = {"attach", "core", "observe", "py"}
+    inner = {"attach", "commands", "core", "observe", "py"}
     if keras.backend.backend() != "tensorflow":
         inner |= {"tfmot"}
     assert set(found) == {*tfshed.__all__, "__version__"} | (folders - inner)

@@ -147,8 +147,8 @@ def test_an_object_is_read_and_does_the_same(name):
 ALONE = """
 import json, sys, warnings
 from pathlib import Path
-import _quiet
-_quiet.import_tensorflow()
+import tfshed_command
+tfshed_command.import_tensorflow()
 import keras, tfshed
 folder = Path(sys.argv[1])
 for file in ("global.keras", "global.h5"):

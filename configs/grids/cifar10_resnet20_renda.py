@@ -1,6 +1,6 @@
 """ResNet-20 on CIFAR-10 as Renda et al. have it: four ways of retraining at their two sparsities.
 
-    python scripts/compare.py --config=configs/grids/cifar10_resnet20_renda.py \
+    tfshed compare --config=cifar10_resnet20_renda \
         --workdir=runs/renda --data_dir=DATA
 
 Time: not run here; a net of 182 epochs and 24 cells of 30 or 90 epochs a seed.

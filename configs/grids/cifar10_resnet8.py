@@ -1,8 +1,8 @@
 """ResNet-8 on CIFAR-10: six ways of retraining x three prunings x two sparsities.
 
-    python scripts/compare.py --config=configs/grids/cifar10_resnet8.py --workdir=runs/cifar_grid \
+    tfshed compare --config=cifar10_resnet8 --workdir=runs/cifar_grid \
         --data_dir=DATA
-    ... --config=configs/grids/cifar10_resnet8.py:whole     all training images, not 8,000 of them
+    ... --config=cifar10_resnet8:whole     all training images, not 8,000 of them
 
 DATA has cifar10.npz (x_train, y_train, x_test, y_test), or the data of tensorflow-datasets. A
 tenth of the training images is held out to choose the best epoch.

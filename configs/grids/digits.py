@@ -1,6 +1,6 @@
 """LeNet-300-100 on the digits of scikit-learn: a grid of some minutes without any data to prepare.
 
-    python scripts/compare.py --config=configs/grids/digits.py --workdir=runs/digits_grid
+    tfshed compare --config=digits --workdir=runs/digits_grid
 
 Shows: what a grid is. Fine-tuning, rewinding the rate and the lottery ticket with its control, at
 two sparsities, with random pruning and no pruning beside them.

@@ -1,6 +1,6 @@
 """LeNet-300-100 on MNIST: six ways of retraining x three prunings x two sparsities.
 
-    python scripts/compare.py --config=configs/grids/mnist_lenet_300_100.py \
+    tfshed compare --config=mnist_lenet_300_100 \
         --workdir=runs/mnist_grid --data_dir=DATA
 
 DATA has mnist.npz, Keras' own file, or the data of tensorflow-datasets. Prunings: all weights

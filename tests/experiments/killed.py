@@ -16,9 +16,9 @@ import traceback
 import warnings
 from pathlib import Path
 
-import _quiet
+import tfshed_command
 
-_quiet.import_tensorflow()
+tfshed_command.import_tensorflow()
 
 from tfshed.experiments import Run, Settings, checkpoints, recipe, save_checkpoints  # noqa: E402
 

@@ -55,7 +55,7 @@ def quiet(text):
 def test_every_grid_is_whole_and_says_what_it_is(path):
     grid = load_grid(str(path))
     text = path.read_text()
-    for word in ("--workdir=", "Time:", "Expected", "scripts/compare.py"):
+    for word in ("--workdir=", "Time:", "Expected", "tfshed compare"):
         assert word in text
     assert grid.cells()
     if grid.phase == "retrain":

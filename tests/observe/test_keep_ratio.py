@@ -377,6 +377,20 @@ def test_directory_holds_tables_plot_and_events(tmp_path: Path) -> None:
         assert read(f"kernels/{path}") == {
             row["step"]: pytest.approx(row["kernels"][path], rel=1e-6) for row in keep.history
         }
+    for name in ("loss", "val_loss", "learning_rate"):
+        assert read(f"metrics/{name}") == {
+            row["step"]: pytest.approx(row[name], rel=1e-6)
+            for row in keep.history
+            if row.get(name) is not None
+        }
+    # One chart of TensorBoard: the same tag in two runs.
+    for name in ("target", "actual"):
+        events = EventAccumulator(str(tmp_path / "run" / "tensorboard" / name))
+        events.Reload()
+        assert events.Tags()["tensors"] == ["keep_ratio"]
+        assert read("keep_ratio") == {
+            row["step"]: pytest.approx(row[name], rel=1e-6) for row in keep.history
+        }
 
 
 @pytest.mark.backend

@@ -45,6 +45,8 @@ class ScheduleLike(Protocol):
 
 # A model gives a model, a layer gives a layer and a list gives a list.
 Prunable = TypeVar("Prunable", keras.Model, keras.Layer, list[keras.Layer], Keras2Layer)
+# Under this name where `keras` means something else.
+Keras3Model: TypeAlias = keras.Model
 AnyModel = TypeVar("AnyModel", keras.Model, Keras2Layer)
 LayerOfEither = TypeVar("LayerOfEither", keras.Layer, Keras2Layer)
 GivenLayer = TypeVar("GivenLayer", bound=keras.Layer)
@@ -67,6 +69,7 @@ __all__ = [
     "GivenLayer",
     "Keras2Layer",
     "Keras2Optimizer",
+    "Keras3Model",
     "LayerOfEither",
     "Logs",
     "Prunable",

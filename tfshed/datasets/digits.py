@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfshed.core.arguments import check_int
+from tfshed.core.extras import need
 from tfshed.datasets.image_data import ImageData
 from tfshed.datasets.registry import Request, register
 
@@ -48,7 +49,8 @@ def load_digits(
     check_int("test_size", test_size, 10, 1787)
     check_int("seed", seed, 0, 2**32 - 1)
     # It is imported here, since importing scikit-learn takes a second.
-    from sklearn import datasets, model_selection
+    datasets = need("sklearn.datasets", "The data set of digits")
+    model_selection = need("sklearn.model_selection", "The data set of digits")
 
     data: Any = datasets.load_digits()
     x = (data.images / 16.0).astype("float32")[..., np.newaxis]

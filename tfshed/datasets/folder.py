@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfshed.core.extras import need
 from tfshed.datasets.arrays import IN_MEMORY, ArraySource
 from tfshed.datasets.image_data import ImageData, Source
 from tfshed.datasets.needs_tensorflow import check_tensorflow
@@ -118,7 +119,7 @@ def _files(folder: Path, classes: Sequence[str]) -> Split:
 
 def _one_size(files: Sequence[str], cache: bool | None) -> tuple[int, int] | None:
     """The height and width of all images; None if they differ, or are too many to check."""
-    from PIL import Image
+    image_module = need("PIL.Image", "A folder of images")
 
     size, encoded = None, 0
     for file in files:
@@ -127,7 +128,7 @@ def _one_size(files: Sequence[str], cache: bool | None) -> tuple[int, int] | Non
         if encoded > IN_MEMORY and not cache:
             return None
         try:
-            with Image.open(file) as image:
+            with image_module.open(file) as image:
                 width, height = image.size
         except OSError as error:
             raise ValueError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -14,7 +14,7 @@ from tfshed.distribution.worker_evaluate import build, evaluation_of, floats
 
 
 def fit(
-    model: Any,
+    model: keras.Model,
     dataset: Any,
     *,
     epochs: int,
@@ -23,8 +23,8 @@ def fit(
     validation_data: Any = None,
     validation_steps: int | None = None,
     validation_freq: int = 1,
-    callbacks: Any = None,
-    verbose: Any = 0,
+    callbacks: Sequence[keras.callbacks.Callback] | None = None,
+    verbose: int | str = 0,
 ) -> Any:
     """Trains a model like `model.fit`, on whatever devices the model was built for.
 
@@ -127,7 +127,7 @@ def fit(
     return model.fit(dataset, shuffle=False, **arguments)
 
 
-def evaluate(model: Any, dataset: Any, *, steps: int | None = None) -> dict[str, float]:
+def evaluate(model: keras.Model, dataset: Any, *, steps: int | None = None) -> dict[str, float]:
     """Returns the exact loss and metrics of a compiled model over the data of all workers.
 
     Workers may have different numbers of batches, and batches may have any size.

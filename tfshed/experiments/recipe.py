@@ -6,8 +6,12 @@ error at once. A file in `configs/` starts from `recipe()` and sets the fields t
 
 from __future__ import annotations
 
-from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
+from typing import TYPE_CHECKING
+
+from tfshed.core.extras import need
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 PHASES = ("train", "prune", "retrain")
 
@@ -90,10 +94,13 @@ def recipe() -> ConfigDict:
         ...
         AttributeError: ...Did you mean "momentum" instead of "momentm"?...
     """
-    config = ConfigDict()
+    # Not at the top: retraining, which stands in this room, works without recipes.
+    new_group = need("ml_collections", "A recipe").ConfigDict
+    placeholder = need("ml_collections.config_dict", "A recipe").placeholder
+    config: ConfigDict = new_group()
     config.initial_weights = ""
     config.scale = 1.0
-    config.data = ConfigDict(
+    config.data = new_group(
         {
             "name": "digits",
             "image_size": placeholder(int),
@@ -106,15 +113,15 @@ def recipe() -> ConfigDict:
             "eval_batch_size": placeholder(int),
         }
     )
-    config.model = ConfigDict(
-        {"name": "resnet20", "preprocessing": placeholder(str), "options": ConfigDict()}
+    config.model = new_group(
+        {"name": "resnet20", "preprocessing": placeholder(str), "options": new_group()}
     )
-    config.checkpoint = ConfigDict(
+    config.checkpoint = new_group(
         {"every_epochs": 1, "every_steps": 0, "keep": 2, "best": "", "keep_epochs": ()}
     )
-    config.snapshots = ConfigDict({"every_epochs": 0, "every_updates": 0, "weights": False})
-    config.start = ConfigDict({"weights": "", "masks": "", "run": ""})
-    config.non_finite = ConfigDict(
+    config.snapshots = new_group({"every_epochs": 0, "every_updates": 0, "weights": False})
+    config.start = new_group({"weights": "", "masks": "", "run": ""})
+    config.non_finite = new_group(
         {"action": "stop", "every_steps": 100, "rate_factor": 0.5, "retries": 3}
     )
     config.train = _phase(epochs=182, rates=(0.1, 0.01, 0.001), milestones=(91.0, 136.0))
@@ -173,7 +180,9 @@ def recipe() -> ConfigDict:
 
 
 def _phase(epochs: int, rates: tuple[float, ...], milestones: tuple[float, ...]) -> ConfigDict:
-    return ConfigDict(
+    new_group = need("ml_collections", "A recipe").ConfigDict
+    placeholder = need("ml_collections.config_dict", "A recipe").placeholder
+    return new_group(
         {
             "epochs": epochs,
             "batch_size": 128,
@@ -194,7 +203,7 @@ def _phase(epochs: int, rates: tuple[float, ...], milestones: tuple[float, ...])
                 "cycle": 7.0,
                 "final": 0.0,
                 "warmup_epochs": 0.0,
-                "options": ConfigDict(),
+                "options": new_group(),
                 "base_batch_size": placeholder(int),
             },
         }

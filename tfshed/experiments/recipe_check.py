@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from tfshed import learning_rates
 from tfshed.core import granularity
@@ -20,6 +19,9 @@ from tfshed.experiments.controls import controlled
 from tfshed.experiments.recipe import PHASES, recipe
 from tfshed.experiments.retraining.strategies import STRATEGIES
 
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("linear", "exponential", "cyclic", "polynomial", "constant", "one_shot", "iterative")
 AS_STRATEGY = "as_strategy"
@@ -28,7 +30,7 @@ ACTIONS = ("stop", "rollback", "go_on")
 MOST_EPOCHS, MOST = 1_000_000, 2**31 - 1
 
 
-def check(config: Any) -> None:
+def check(config: ConfigDict) -> None:
     """Raises an error unless a recipe has the fields of `recipe()`, and values that make sense.
 
     Values that depend on data and model (sizes, names) are checked where these are made.
@@ -187,8 +189,8 @@ def _check_retraining(path: str, phase: Any) -> None:
         _number(f"{path}.budget_most", phase.budget_most, least=1, most=MOST_EPOCHS)
 
 
-def _same_fields(wanted: ConfigDict, given: Any, path: str) -> None:
-    if not isinstance(given, ConfigDict):
+def _same_fields(wanted: Any, given: Any, path: str) -> None:
+    if not isinstance(given, type(wanted)):
         raise ValueError(
             f"{path}: expected a group of fields ({', '.join(wanted)}), received {given!r}"
         )
@@ -200,7 +202,7 @@ def _same_fields(wanted: ConfigDict, given: Any, path: str) -> None:
     for name in wanted:
         if name not in given:
             raise ValueError(f"{path}.{name}: expected this field, and it is not there")
-        if isinstance(wanted[name], ConfigDict):
+        if isinstance(wanted[name], type(wanted)):
             _same_fields(wanted[name], given[name], f"{path}.{name}")
 
 

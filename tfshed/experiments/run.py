@@ -67,7 +67,7 @@ class Run:
         (3, ['model.keras'])
     """
 
-    def __init__(self, settings: Settings, distribution: Any = None):
+    def __init__(self, settings: Settings, distribution: distributed.Distribution | None = None):
         self.settings = settings
         self.distribution = distribution or distributed.setup("one_device")
         self.config = controlled(scaled(settings.config))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from ml_collections import ConfigDict
+from typing import TYPE_CHECKING
 
 from tfshed.experiments.recipe import PHASES
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 
 def scaled(config: ConfigDict) -> ConfigDict:

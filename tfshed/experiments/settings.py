@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from tfshed.experiments.recipe import PHASES
 from tfshed.experiments.recipe_check import check
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16")
 
@@ -38,7 +41,7 @@ class Settings:
     """
 
     phase: str
-    config: Any
+    config: ConfigDict
     workdir: Path
     seed: int = 0
     precision: str = "float32"

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from tfshed.attach.types import Keras3Model
 from tfshed.core.registry import Registry
 
 Writer = TypeVar("Writer", bound=Callable[..., Any])
@@ -83,7 +84,7 @@ def register_format(
     return enter
 
 
-def write(model: Any, path: str | os.PathLike[str], format: str, **options: Any) -> Any:
+def write(model: Keras3Model, path: str | os.PathLike[str], format: str, **options: Any) -> Any:
     """Writes a model in the format of this name.
 
     Args:

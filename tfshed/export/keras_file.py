@@ -6,8 +6,8 @@ import os
 import shutil
 import zipfile
 from pathlib import Path
-from typing import Any
 
+from tfshed.attach.types import Keras3Model
 from tfshed.export.atomic_path import check_file, workspace
 from tfshed.export.formats import register_format
 from tfshed.export.model_and_path import check_unwrapped
@@ -21,7 +21,11 @@ BLOCK = 1 << 20
 
 @register_format("keras")
 def keras(
-    model: Any, path: str | os.PathLike[str], *, overwrite: bool = False, verify: bool = True
+    model: Keras3Model,
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    verify: bool = True,
 ) -> Path:
     """Saves a model as a `.keras` file in which zeros take little space.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
 
 from tfshed.attach.keras3.private import set_untracked, variable_key
 
@@ -38,8 +39,8 @@ class ScheduledMomentumSGD(keras.optimizers.SGD):
 
     def __init__(
         self,
-        learning_rate: Any,
-        momentum_schedule: Any,
+        learning_rate: float | LearningRateSchedule,
+        momentum_schedule: LearningRateSchedule | dict[str, Any],
         nesterov: bool = False,
         name: str = "scheduled_momentum_sgd",
         **options: Any,

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
 
 from tfshed.core.arguments import check_number, check_whole
 from tfshed.core.backend import to_numpy
@@ -40,7 +41,7 @@ class Rewound(keras.optimizers.schedules.LearningRateSchedule):
     Liu et al. 2019 (arXiv 1810.05270), section 3, for the longer training of Scratch-B.
     """
 
-    def __init__(self, schedule: Any, begin: int, stretch: float = 1.0) -> None:
+    def __init__(self, schedule: LearningRateSchedule, begin: int, stretch: float = 1.0) -> None:
         super().__init__()
         if isinstance(schedule, dict):
             schedule = keras.saving.deserialize_keras_object(schedule)

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
 
 from tfshed.core.arguments import check_whole
 
@@ -33,7 +34,7 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
     Source: Goyal et al. 2017 (arXiv 1706.02677), section 2.2.
     """
 
-    def __init__(self, schedule: Any, steps: int):
+    def __init__(self, schedule: LearningRateSchedule, steps: int):
         super().__init__()
         if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
             raise ValueError(

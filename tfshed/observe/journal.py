@@ -27,12 +27,19 @@ class Journal:
         self._tables: list[CsvTable] = []
         self._scalars: ScalarWriter | None = None
         self._drawn_at, self._drawing_takes, self._rows_drawn = -math.inf, 0.0, 0
+        # TensorBoard draws a tag of several runs, which are folders, in one chart.
+        self._pair: dict[str, ScalarWriter] = {}
         if directory is not None:
             self._tables = [
                 CsvTable(directory / "keep_ratio.csv", [*KEY, *RATIOS, "learning_rate"]),
                 CsvTable(directory / "keep_ratio_layers.csv", KEY),
             ]
-            self._scalars = ScalarWriter(str(directory / "tensorboard")) if tensorboard else None
+            if tensorboard:
+                self._scalars = ScalarWriter(str(directory / "tensorboard"))
+                self._pair = {
+                    name: ScalarWriter(str(directory / "tensorboard" / name))
+                    for name in ("target", "actual")
+                }
 
     def resume(self, step: int) -> None:
         """Drops the rows after `step`, from which a run is resumed, and reads the earlier ones."""
@@ -58,15 +65,28 @@ class Journal:
             self._tables[1].append({**{k: row[k] for k in KEY}, **kernels})
 
     def scalars(
-        self, net: CsvRow, groups: list[CsvRow], kernels: dict[str, float], step: int
+        self,
+        net: CsvRow,
+        groups: list[CsvRow],
+        kernels: dict[str, float],
+        metrics: dict[str, float],
+        step: int,
     ) -> None:
-        """Writes numbers for TensorBoard, under keep_ratio/, keep_ratio_<group>/ and kernels/."""
+        """Writes numbers for TensorBoard.
+
+        The tags begin with keep_ratio/, keep_ratio_<group>/, kernels/ and metrics/. Besides, the
+        runs `target` and `actual` share the tag `keep_ratio`, so that one chart shows both.
+        """
         if self._scalars is None:
             return
+        for name, writer in self._pair.items():
+            if net[name] is not None:
+                writer.write({"keep_ratio": net[name]}, step)
         values = {f"keep_ratio/{k}": net[k] for k in RATIOS if net[k] is not None}
         for i, group in enumerate(groups if len(groups) > 1 else ()):
             values |= {f"keep_ratio_{i}/{k}": group[k] for k in RATIOS}
         values |= {f"kernels/{path}": kept for path, kept in kernels.items()}
+        values |= {f"metrics/{name}": value for name, value in metrics.items()}
         self._scalars.write(values, step)
 
     def plot(self, always: bool = False) -> None:
@@ -94,8 +114,9 @@ class Journal:
         self._drawing_takes = self._drawn_at - started
 
     def close(self) -> None:
-        if self._scalars is not None:
-            self._scalars.close()
+        for writer in (self._scalars, *self._pair.values()):
+            if writer is not None:
+                writer.close()
 
 
 def flat(values: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tfshed.attach.ownership import chain
 from tfshed.attach.types import Logs, ScheduleLike
 from tfshed.core.arguments import check_bool, check_int, is_number
 from tfshed.core.backend import to_numpy
+from tfshed.core.extras import need
 from tfshed.observe.clock import Clock
 from tfshed.observe.evaluate import evaluate_aside
 from tfshed.observe.journal import Journal, flat
@@ -73,7 +74,7 @@ class KeepRatio(keras.callbacks.Callback):
         directory: A local folder for `keep_ratio.csv`, `keep_ratio_layers.csv` (keep-ratio of each
             kernel), `keep_ratio.png` (drawn anew at the ends of epochs, as often as takes a tenth
             of the time, and at the end of training) and TensorBoard's event files in
-            `tensorboard/`. None (default) writes nothing.
+            `tensorboard/`, with loss, metrics and learning rate. None (default) writes nothing.
         validation_data: Data on which the model is evaluated for every row, as `fit` does it with
             its own for every epoch; the metrics of training are not touched. None (default): only
             the rows of epochs have validation metrics, those of `fit`.
@@ -146,6 +147,11 @@ class KeepRatio(keras.callbacks.Callback):
                 check_int(name, count, 1)
         check_bool("plot", plot)
         check_bool("tensorboard", tensorboard)
+        # Not only when the first epoch has been trained.
+        if directory is not None and plot:
+            need("matplotlib.figure", "KeepRatio with plot=True")
+        if directory is not None and tensorboard:
+            need("tensorboard.summary", "KeepRatio with tensorboard=True")
         self._validation = (validation_data, validation_batch_size, validation_steps)
         self._schedule, self._control_threshold = schedule, control_threshold
         self._journal = Journal(None if directory is None else Path(directory), tensorboard)
@@ -262,13 +268,16 @@ class KeepRatio(keras.callbacks.Callback):
             self._add(steps[-1], self._probe.event, reading, {**training, **validation})
         if logs is not None:
             self._add(self._clock.step, "epoch", reading, {**metrics, **validation})
-        self._journal.scalars(reading.net, reading.groups, reading.kernels, self._clock.step)
+        shown = {"learning_rate": self._learning_rate(), **metrics, **validation}
+        self._journal.scalars(reading.net, reading.groups, reading.kernels, shown, self._clock.step)
 
     def _add(self, step: int, event: str, reading: Reading, metrics: dict[str, float]) -> None:
         """Adds the row of a step that was read from the device."""
-        rate = float(to_numpy(self._innermost.learning_rate))
         key = {"step": step, "epoch": self._epoch, "event": event}
-        self._journal.add(row_of(reading, key, rate, metrics), reading.kernels)
+        self._journal.add(row_of(reading, key, self._learning_rate(), metrics), reading.kernels)
+
+    def _learning_rate(self) -> float:
+        return float(to_numpy(self._innermost.learning_rate))
 
     def _add_target(self, step: int) -> None:
         """Adds the row of an update that the device has left behind."""

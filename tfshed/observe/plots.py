@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tfshed.core.extras import need
 from tfshed.observe.csv_table import read_table
 
 __all__ = ["keep_ratio_plot"]
@@ -27,9 +28,10 @@ def keep_ratio_plot(
 ) -> None:
     """Draws the keep-ratios of runs over their steps, with a metric such as accuracy.
 
-    The target keep-ratio r is a dashed line and the actual one, rho, a solid line. Several runs
-    share the axes, and a panel below shows the metric. A single run has the metric on a second
-    axis, and its gap r - rho, what the net has shed beyond the schedule, is shaded.
+    The actual keep-ratio rho is a solid line, and the target keep-ratio r a dashed darker line that
+    is drawn over it. Several runs share the axes, and a panel below shows the metric. A single run
+    has the metric on a second axis, and its gap r - rho, what the net has shed beyond the schedule,
+    is shaded.
 
     Args:
         runs: For each name either the `history` of a `tfshed.KeepRatio` or the path of its
@@ -54,7 +56,7 @@ def keep_ratio_plot(
     True
     """
     # Not pyplot: that would choose a backend for the user's whole process.
-    from matplotlib.figure import Figure
+    figure_module = need("matplotlib.figure", "keep_ratio_plot")
 
     if steps_per_epoch is not None and steps_per_epoch < 1:
         raise ValueError(f"steps_per_epoch: expected an int >= 1, received {steps_per_epoch!r}")
@@ -64,7 +66,9 @@ def keep_ratio_plot(
     metric = _metric(tables, metric)
     single = len(tables) == 1
     scale = 1.0 / (steps_per_epoch or 1)
-    figure = Figure(figsize=(8, 4.5 if single or metric is None else 7), layout="constrained")
+    figure = figure_module.Figure(
+        figsize=(8, 4.5 if single or metric is None else 7), layout="constrained"
+    )
     if single or metric is None:
         keep = figure.subplots()
         below = keep.twinx() if metric is not None else None
@@ -76,12 +80,13 @@ def keep_ratio_plot(
         # Beyond the colours there are, the markers tell.
         marker = [None, "o", "^", "s"][min(i // len(COLORS), 3)]
         x, target = targets[name]
-        shared = list(targets.values()).count((x, target)) > 1 and not single
-        # Steps: a target holds until the next update. One that runs share is nobody's colour.
+        # It is drawn over the actual line, and in another colour: the two often coincide. Steps: a
+        # target holds until the next update. One that several runs share is grey.
+        alone = not single and list(targets.values()).count((x, target)) == 1
         style: dict[str, Any] = {
-            "color": DARK if shared else color,
+            "color": darker(color) if alone else DARK,
             "linestyle": "--",
-            "linewidth": 1.0,
+            "linewidth": 1.2,
         }
         keep.step(x, target, where="post", zorder=3, **style)
         x, actual = _series(rows, "actual", scale)
@@ -104,6 +109,16 @@ def keep_ratio_plot(
     figure.savefig(os.fspath(path), dpi=150)
 
 
+def darker(color: str) -> str:
+    """Returns a colour at half its brightness, and grey for black.
+
+    >>> darker("#0072B2"), darker("#000000")
+    ('#003959', '#808080')
+    """
+    parts = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+    return "#" + "".join(f"{part // 2:02x}" for part in parts) if any(parts) else "#808080"
+
+
 def _dress(keep: Any, below: Any, metric: str | None, single: bool, title: str | None) -> None:
     """Axes and legends."""
     keep.set_ylabel("keep-ratio (fraction kept)")
@@ -112,10 +127,8 @@ def _dress(keep: Any, below: Any, metric: str | None, single: bool, title: str |
     keep.grid(alpha=0.3)
     lines, labels = keep.get_legend_handles_labels()
     # One dashed line in the legend stands for the targets of all runs.
-    from matplotlib.lines import Line2D
-
-    color = COLORS[0] if single else DARK
-    lines.insert(0, Line2D([], [], color=color, linestyle="--", linewidth=1.2))
+    line = need("matplotlib.lines", "keep_ratio_plot").Line2D
+    lines.insert(0, line([], [], color=DARK, linestyle="--", linewidth=1.2))
     labels.insert(0, "target r")
     if below is not None and single:
         more = below.get_legend_handles_labels()

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from tfshed.observe.in_notebooks import ShownInNotebooks
 from tfshed.observe.text_table import text_table
 
 SCOPES = {
@@ -47,7 +48,7 @@ class KernelSparsity:
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Summary:
+class Summary(ShownInNotebooks):
     """What `summary` found; `str(summary)` is the table.
 
     Attributes:

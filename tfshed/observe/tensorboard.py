@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from tfshed.core.extras import need
+
 
 class ScalarWriter:
     """Writes scalars to event files in a folder, which is made at the first write.
@@ -32,10 +34,9 @@ class ScalarWriter:
                 for tag, value in values.items():
                     tf.summary.scalar(tag, value)
         else:
-            from tensorboard.summary import Writer
-
             if self._writer is None:
-                self._writer = Writer(self.directory)
+                summary = need("tensorboard.summary", "Writing files for TensorBoard")
+                self._writer = summary.Writer(self.directory)
             for tag, value in values.items():
                 self._writer.add_scalar(tag, value, step)
         self._writer.flush()

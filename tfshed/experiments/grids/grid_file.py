@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-
 from tfshed.experiments.grids.grid import Grid
+from tfshed.experiments.recipe_files import call
 
 
-def load_grid(path: str) -> Grid:
-    """The grid that a file's function `get_grid` returns.
+def load_grid(given: str) -> Grid:
+    """Returns a grid by its name or file, with an arm after a colon if it has several.
 
-    A name behind a colon is passed on to the function: "configs/grids/cifar10.py:small".
+    Args:
+        given: Such as "digits", "cifar10_resnet8:whole" or "my_grids/mine.py". A file has a
+            function `get_grid`, which takes the name of an arm if there are several.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it has no function `get_grid`, or that returns something else.
+        FileNotFoundError: There is no such grid. The error suggests the most similar name.
+        ValueError: The file has no function `get_grid`, or that returns something else.
     """
-    file, _, argument = path.partition(":")
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"config: expected the file of a grid, and {file} is not there")
-    make = runpy.run_path(file).get("get_grid")
-    if not callable(make):
-        raise ValueError(f"config: expected a function get_grid in {file}, received none")
-    found = make(argument) if argument else make()
+    found = call(given, "grid", "get_grid")
     if not isinstance(found, Grid):
         raise ValueError(
-            f"config: expected get_grid in {file} to return a Grid, received {type(found).__name__}"
+            f"config: expected get_grid in {given} to return a Grid, received "
+            f"{type(found).__name__}"
         )
     return found

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tfshed.core.extras import need
+from tfshed.observe.in_notebooks import ShownInNotebooks
 from tfshed.observe.replace_file import replace_file
 from tfshed.observe.text_table import text_table
 
@@ -20,7 +22,7 @@ PLUS_MINUS = "+-"
 
 
 @dataclasses.dataclass(frozen=True)
-class GridTable:
+class GridTable(ShownInNotebooks):
     """The results of a grid.
 
     Attributes:
@@ -60,6 +62,9 @@ class GridTable:
             [row, *(mean_and_deviation(self.accuracies(row, c, which)) for c in self.columns)]
             for row in self.rows
         ]
+
+    def __str__(self) -> str:
+        return self.text()
 
     def text(self) -> str:
         """The table as lines of text."""
@@ -149,9 +154,8 @@ def _write(path: Path, text: str) -> None:
 
 def draw(table: GridTable, path: Path) -> None:
     """The accuracies of the last epoch: a group of points for each column, one for each row."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(max(6.0, 1.6 * len(table.columns)), 4.5), layout="constrained")
+    new_figure = need("matplotlib.figure", "The figure of a grid").Figure
+    figure = new_figure(figsize=(max(6.0, 1.6 * len(table.columns)), 4.5), layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(table.rows)
     for i, row in enumerate(table.rows):

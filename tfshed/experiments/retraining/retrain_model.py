@@ -7,12 +7,14 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.optimizers.schedules import LearningRateSchedule
 
 from tfshed import learning_rates
 from tfshed.attach.keras3.keep_zeros import KeepZeros
 from tfshed.attach.keras3.optimizer import pruning_optimizer
 from tfshed.attach.keras3.sparsify import sparsify as sparsify_model
 from tfshed.attach.keras3.wrapper import PruneLowMagnitude
+from tfshed.attach.types import Array
 from tfshed.core.arguments import check_int
 from tfshed.experiments.retraining.fresh_weights import (
     OTHER_SEED,
@@ -28,12 +30,12 @@ Weights = Sequence[np.ndarray]
 
 
 def retrain(
-    model: Any,
+    model: keras.Model,
     strategy: str,
-    x: Any = None,
-    y: Any = None,
+    x: Array = None,
+    y: Array = None,
     *,
-    training_rate: Any,
+    training_rate: float | LearningRateSchedule,
     training_epochs: int,
     steps_per_epoch: int,
     epochs: int | None = None,

@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from tfshed.attach.types import Keras3Model
 from tfshed.core.arguments import check_int
 from tfshed.export.atomic_path import check_file, workspace
 from tfshed.export.example_inputs import as_arrays, random_inputs
@@ -33,7 +34,7 @@ logger = logging.getLogger("tfshed")
 
 @register_format("litert")
 def litert(
-    model: Any,
+    model: Keras3Model,
     path: str | os.PathLike[str],
     *,
     sparse: bool = True,

@@ -13,6 +13,7 @@ import numpy as np
 from tfshed.attach.keras3.private import layers_in, own_state, own_weights
 from tfshed.export.litert.flatbuffer import WeightUse, data, element, parse, weight_uses
 from tfshed.export.litert.xnnpack import why_dense
+from tfshed.observe.in_notebooks import ShownInNotebooks
 from tfshed.observe.text_table import text_table
 
 # The converter stores weights with fewer zeros than this dense.
@@ -78,7 +79,7 @@ class OperatorRow:
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class LiteRTReport:
+class LiteRTReport(ShownInNotebooks):
     """The result of `tfshed.export.litert`. `str()` gives a table, `os.fspath()` the file's path.
 
     Attributes:

@@ -24,7 +24,7 @@ __all__ = ["Report", "report"]
 
 
 def report(
-    model: Any,
+    model: keras.Model,
     *,
     path: str | os.PathLike[str] | None = None,
     formats: Sequence[str] | None = None,
@@ -105,8 +105,10 @@ def report(
         sizes(model, chosen),
         conditions,
     )
-    for file, kind in files.items():
-        _write(file, result, kind)
+    # All texts are made before the first is written.
+    texts = {file: _text(result, kind) for file, kind in files.items()}
+    for file, text in texts.items():
+        _write(file, text)
     return result
 
 
@@ -116,9 +118,12 @@ def write_report(model: Any, path: str | os.PathLike[str]) -> Report:
     return report(model, path=path)
 
 
-def _write(file: Path, result: Report, kind: str) -> None:
+def _text(result: Report, kind: str) -> str:
     makers = {".txt": lambda: f"{result}\n", ".json": result.to_json, ".html": result.html}
-    text = makers[kind]()
+    return makers[kind]()
+
+
+def _write(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     replace_file(file, lambda new: _write_text(new, text))
 

@@ -11,6 +11,7 @@ from tfshed.attach.keras3.private import layers_in, own_weights
 from tfshed.attach.kernels import candidates
 from tfshed.core.backend import to_numpy
 from tfshed.export.report.kernel_rows import positions
+from tfshed.observe.in_notebooks import ShownInNotebooks
 from tfshed.observe.text_table import text_table
 
 
@@ -37,7 +38,7 @@ class LayerFlops:
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Flops:
+class Flops(ShownInNotebooks):
     """What `flops` found; `str()` is the table.
 
     Attributes:
@@ -90,7 +91,7 @@ def _counts(of: Any) -> list[str]:
     return ["?" if number is None else f"{number:,}" for number in numbers]
 
 
-def flops(model: Any) -> Flops:
+def flops(model: keras.Model) -> Flops:
     """Counts the multiplications of a model on one example, layer by layer.
 
     Counted are the multiply-adds of kernels, those of dense and convolutional layers, in all places

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from tfshed.core.extras import need
 from tfshed.export.report.cells import (
     FLOOR,
     KERNEL_HEAD,
@@ -131,14 +132,14 @@ def _cell(text: str, right: bool = False) -> str:
 def picture(rows: Sequence[KernelRow]) -> str:
     """Plots weights and sparsity of all kernels, from input to output, as an `<svg>` element."""
     # pyplot is not used, as it would choose a backend for the user's whole process.
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
+    rc_context = need("matplotlib", "The report as a web page").rc_context
+    new_figure = need("matplotlib.figure", "The report as a web page").Figure
 
     places = range(len(rows))
     named = len(rows) <= 30
     # "none" keeps text as text; the fixed salt makes the same report give the same bytes.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "tfshed", "font.size": 9}):
-        figure = Figure(figsize=(10, 5 if named else 4), layout="constrained")
+        figure = new_figure(figsize=(10, 5 if named else 4), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True)
         above.bar(places, [r.weights for r in rows], color="0.85", label="all weights")
         above.bar(places, [r.nonzero for r in rows], color=COLORS[0], label="not zero")

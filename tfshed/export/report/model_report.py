@@ -23,11 +23,12 @@ from tfshed.export.report.html_page import page
 from tfshed.export.report.kernel_rows import KernelRow
 from tfshed.export.report.runtimes import BLOCKS, XNNPACK, Condition
 from tfshed.export.report.sizes import Size
+from tfshed.observe.in_notebooks import ShownInNotebooks
 from tfshed.observe.text_table import text_table
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Report:
+class Report(ShownInNotebooks):
     """The result of `tfshed.export.report`. `str()` gives `.text`.
 
     Attributes:

@@ -7,12 +7,14 @@ import json
 import os
 from pathlib import Path
 
+from tfshed.observe.in_notebooks import ShownInNotebooks
+
 # TensorFlow reserves the folder assets.extra for files of whoever writes a SavedModel.
 WHERE = Path("assets.extra", "tfshed.json")
 
 
 @dataclasses.dataclass(frozen=True)
-class Packing:
+class Packing(ShownInNotebooks):
     """The sizes of a SavedModel that was packed, or was written dense as that is smaller.
 
     Attributes:

@@ -31,11 +31,11 @@ TOLERANCES = {"bfloat16": 0.1, "float16": 2e-2, "float32": 1e-4, "float64": 1e-4
 class Shrunk(NamedTuple):
     """The smaller model, and a report on what was removed."""
 
-    model: Any
+    model: keras.Model
     report: ShrinkReport
 
 
-def shrink(model: Any, *, verify: bool = True, tolerance: float | None = None) -> Shrunk:
+def shrink(model: keras.Model, *, verify: bool = True, tolerance: float | None = None) -> Shrunk:
     """Removes filters that are all zero, and what depends on them, from a model.
 
     The output channel of such a filter is constant: it is 0, or what bias, BatchNorm and activation

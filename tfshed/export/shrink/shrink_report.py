@@ -12,6 +12,7 @@ from tfshed.attach.keras3.private import nodes_of
 from tfshed.export.shrink import kernel_rules
 from tfshed.export.shrink.solve import Solution
 from tfshed.export.shrink.trace import Trace
+from tfshed.observe.in_notebooks import ShownInNotebooks
 from tfshed.observe.text_table import text_table
 
 
@@ -52,7 +53,7 @@ class NotRemoved:
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class ShrinkReport:
+class ShrinkReport(ShownInNotebooks):
     """What `shrink` removed. `str()` gives a table.
 
     Attributes:

@@ -54,13 +54,20 @@ def components(count: int, ties: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.
     >>> components(4, [(np.array([0]), np.array([2]))]).tolist()
     [0, 1, 0, 2]
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     a = np.concatenate([np.zeros(0, np.int64), *(a for a, _ in ties)])
     b = np.concatenate([np.zeros(0, np.int64), *(b for _, b in ties)])
-    graph = coo_array((np.ones(len(a), bool), (a, b)), shape=(count, count))
-    return np.asarray(connected_components(graph, directed=False)[1])
+    # Each id points at an id of its own component that is not larger. Both ends of every tie take
+    # the smaller of their two labels, and then every id takes the label of its label, until no tie
+    # joins two labels.
+    labels = np.arange(count)
+    while not np.array_equal(labels[a], labels[b]):
+        smaller = np.minimum(labels[a], labels[b])
+        for ends in (a, b):
+            # A label is the id of the component's representative: it moves, too.
+            np.minimum.at(labels, labels[ends], smaller)
+            np.minimum.at(labels, ends, smaller)
+        labels = labels[labels]
+    return np.unique(labels, return_inverse=True)[1]
 
 
 class _Removal:
