@@ -62,6 +62,12 @@ def test_train_prune_evaluate_export(command, tmp_path):
     ):
         assert (pruned / name).exists(), name
     found = json.loads((pruned / "results.json").read_text())
+    change = found["after"]["accuracy"] - found["before"]["accuracy"]
+    assert found["change"]["accuracy"] == pytest.approx(change)
+    assert f"change accuracy {change:+.4g}" in " ".join(out.split())
+    assert found["weights"]["bytes"] == 4 * found["parameters"]
+    assert found["weights"]["bytes_compressed"] < found["weights"]["bytes"] / 2
+    assert "weights bytes compressed" in out
     assert found["keep_target"] == pytest.approx(0.1) and found["kernel_sparsity"] >= 0.89
     recorded = json.loads((pruned / "settings.json").read_text())
     assert recorded["settings"]["config"]["scale"] == 0.2

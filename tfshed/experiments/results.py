@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import zlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -46,8 +48,10 @@ def results(
         "kernel_weights": weights,
         "kernel_weights_left": left,
         "kernel_sparsity": 1 - left / weights,
+        "weights": size_of(to_numpy(v) for v in run.model.weights),
         "before": before,
         "after": after,
+        "change": None if before is None else changes(before, after),
         "steps_per_second": (run.total_steps - start) / seconds
         if start < run.total_steps
         else None,
@@ -75,6 +79,32 @@ def results(
     if run.rows_missing:
         found["rows_missing"] = run.rows_missing
     return found
+
+
+def changes(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    """The metrics at the end minus those before pruning.
+
+    >>> changes({"accuracy": 0.75}, {"accuracy": 0.5, "loss": 1.0})
+    {'accuracy': -0.25}
+    """
+    return {name: after[name] - before[name] for name in after if name in before}
+
+
+def size_of(arrays: Iterable[np.ndarray]) -> dict[str, int]:
+    """The bytes of weights, and those that they take when they are compressed.
+
+    Keras' own files are not compressed, so zeros take as much space in them as other numbers.
+    `tfshed.export.keras` writes the compressed form, which Keras opens as well.
+
+    >>> size_of([np.zeros((100, 100), "float32")])
+    {'bytes': 40000, 'bytes_compressed': 61}
+    """
+    deflate, whole, small = zlib.compressobj(), 0, 0
+    for array in arrays:
+        block = array.tobytes()
+        whole += len(block)
+        small += len(deflate.compress(block))
+    return {"bytes": whole, "bytes_compressed": small + len(deflate.flush())}
 
 
 def _target(groups: list[Any]) -> float:
@@ -109,21 +139,24 @@ def results_table(found: dict[str, Any]) -> str:
     """Returns the results as lines of text.
 
     Example:
-        >>> print(results_table({"phase": "train", "seed": 0, "after": {"accuracy": 0.9712}}))
-        phase            train
+        >>> found = {"phase": "prune", "seed": 0, "after": {"accuracy": 0.9712}}
+        >>> print(results_table({**found, "change": {"accuracy": 0.0012}}))
+        phase            prune
         seed             0
         after accuracy   0.9712
+        change accuracy  +0.0012
     """
     rows: list[tuple[str, str]] = []
     for name, value in found.items():
         if isinstance(value, dict):
-            rows += [(f"{name} {k}", _text(v)) for k, v in value.items()]
+            sign = "+" if name == "change" else ""
+            rows += [(f"{name} {k.replace('_', ' ')}", _text(v, sign)) for k, v in value.items()]
         elif value is not None:
             rows.append((name.replace("_", " "), _text(value)))
     return "\n".join(text_pairs(dict(rows), width=15))
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, sign: str = "") -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}" if value >= 10000 else str(value)
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:{sign}.4g}" if isinstance(value, float) else str(value)
