@@ -1,7 +1,7 @@
 """ResNet-8 on the digits of scikit-learn: one pruning run with all its controls, two schedules.
 
-    python scripts/compare.py --config=configs/grids/digits_controls.py --workdir=runs/controls
-    ... --config=configs/grids/digits_controls.py:small     2 epochs in place of 35
+    tfshed compare --config=digits_controls --workdir=runs/controls
+    ... --config=digits_controls:small     2 epochs in place of 35
 
 Shows: how much of what pruning sheds is shed without pruning too. Every row prunes with momentum
 0.9; the columns beside it change one thing each (`tfshed.experiments.controls`). Look at

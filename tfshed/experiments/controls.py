@@ -7,11 +7,12 @@ What a run with pruning shows is due to pruning only if a run without it does no
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
-
-from ml_collections import ConfigDict
+from typing import TYPE_CHECKING, Any
 
 from tfshed.core.registry import Registry
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 # Each function changes a phase `prune` of a recipe in place.
 CONTROLS: Registry[Callable[[ConfigDict], None]] = Registry("control")
