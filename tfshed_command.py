@@ -24,6 +24,8 @@ COMMANDS = {
     "prune": "Prunes a trained network while training goes on.",
     "retrain": "Prunes a trained network once and retrains it with fixed masks.",
     "compare": "Runs a grid of retraining strategies, prunings and seeds, and makes a table of it.",
+    "reproduce": "Reproduces the figures and claims of the cascade paper at a scale that fits the "
+    "machine.",
     "evaluate": "Evaluates a trained or pruned network.",
     "report": "Tells whether a model is sparse, smaller and faster.",
     "export": "Writes a trained or pruned network in another format, and checks the file.",
@@ -65,7 +67,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def usage() -> str:
     """The text of `tfshed --help`."""
-    lines = [f"  tfshed {name:9s} {text}" for name, text in COMMANDS.items()]
+    lines = [f"  tfshed {name:10s} {text}" for name, text in COMMANDS.items()]
     return "\n".join(
         [
             "tfshed prunes Keras models.",

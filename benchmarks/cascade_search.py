@@ -33,9 +33,9 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripts"))
 
-import _quiet
+import tfshed_command
 
-_quiet.import_tensorflow()
+tfshed_command.import_tensorflow()
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402

@@ -4,9 +4,9 @@ Shows: how far training from a pruned net comes. The phase `prune` has these arm
 after a colon: `magnitude` (default) removes 90 % of the fresh weights by global magnitude, `random`
 by chance; then 160 epochs train what is left. `dense` prunes nothing, the control.
 
-    python scripts/prune.py --config=configs/cifar10_vgg16_at_init.py --workdir=runs/magnitude \
+    tfshed prune --config=cifar10_vgg16_at_init --workdir=runs/magnitude \
         --data_dir=DATA
-    python scripts/prune.py --config=configs/cifar10_vgg16_at_init.py:random --workdir=runs/random \
+    tfshed prune --config=cifar10_vgg16_at_init:random --workdir=runs/random \
         --data_dir=DATA
 
 DATA has cifar10.npz (x_train, y_train, x_test, y_test), or the data of tensorflow-datasets. There

@@ -1,7 +1,7 @@
 """The arms of the cascade paper on CIFAR-10 and ResNet-20; planned, not run.
 
-    python scripts/reproduce.py --all --scale=cifar10 --workdir=runs/cascade_cifar10
-    python scripts/compare.py --config=configs/grids/cascade_cifar10.py \
+    tfshed reproduce --all --scale=cifar10 --workdir=runs/cascade_cifar10
+    tfshed compare --config=cascade_cifar10 \
         --workdir=runs/cascade_table
 
 The first command prints what it would run and its cost. The second runs all arms of a net and makes

@@ -1,7 +1,7 @@
 """The arms of the cascade paper on scikit-learn's digits, some minutes without data to prepare.
 
-    python scripts/reproduce.py --figure=3 --scale=digits --workdir=runs/cascade_digits
-    python scripts/compare.py --config=configs/grids/cascade_digits.py --workdir=runs/cascade_table
+    tfshed reproduce --figure=3 --scale=digits --workdir=runs/cascade_digits
+    tfshed compare --config=cascade_digits --workdir=runs/cascade_table
 
 The first command runs the arms of one figure, draws it and prints the claims about it; --all runs
 every figure. The second runs all arms of a net and makes one table of final accuracies. The arms of

@@ -1,8 +1,8 @@
 """The arms of the cascade paper on MNIST, 30 % of whose labels are wrong.
 
-    python scripts/reproduce.py --figure=3 --scale=mnist_noise --workdir=runs/cascade_mnist_noise \
+    tfshed reproduce --figure=3 --scale=mnist_noise --workdir=runs/cascade_mnist_noise \
         --data_dir=DATA
-    python scripts/compare.py --config=configs/grids/cascade_mnist_noise.py \
+    tfshed compare --config=cascade_mnist_noise \
         --workdir=runs/cascade_table --data_dir=DATA
 
 DATA has mnist.npz, Keras' own file, or the data of tensorflow-datasets. The first command runs the

@@ -87,7 +87,7 @@ def test_all_figures_are_drawn_and_reported_from_run_directories(tmp_path):
     for path in found.pictures.values():
         assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size < 100_000
     text = "\n".join(said)
-    assert text.count("2 seeds: python scripts/reproduce.py --figure=") == len(CLAIMS)
+    assert text.count("2 seeds: tfshed reproduce --figure=") == len(CLAIMS)
     assert "24 of the paper's claims: " in text
     report = tmp_path / "docs" / "reproduction.md"
     report.parent.mkdir()

@@ -18,7 +18,7 @@ PICTURES = "pictures"
 INTRODUCTION = """# The paper's figures and claims, reproduced
 
 This page is written from run directories by
-`python scripts/reproduce.py --report=docs/reproduction.md --scale=SCALE --workdir=FOLDER`. The
+`tfshed reproduce --report=docs/reproduction.md --scale=SCALE --workdir=FOLDER`. The
 paper is Azarian & Porikli 2021, *Cascade Weight Shedding in Deep Neural Networks*
 ([arXiv 2103.10629](https://arxiv.org/abs/2103.10629)); [cascade.md](cascade.md) explains what
 shedding is.

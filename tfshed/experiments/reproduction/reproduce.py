@@ -106,7 +106,7 @@ def reproduce(
             pictures[number] = folder / f"figure{number}.png"
             title = f"Figure {number} at scale {scale}: {FIGURES[number].title}"
             draw(FIGURES[number], arms, pictures[number], title)
-    command = f"python scripts/reproduce.py --figure={{figure}} --scale={scale} --workdir={folder}"
+    command = f"tfshed reproduce --figure={{figure}} --scale={scale} --workdir={folder}"
     found = check_claims(arms, chosen, figures, command)
     for each in found:
         print_fn("\n".join(each.lines()))
