@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tfshed import datasets
 from tfshed.experiments.grids import run_grid
 from tfshed.experiments.grids.grid_file import load_grid
 from tfshed.experiments.reproduction import CLAIMS, FIGURES, SCALES, arms, reproduce
 from tfshed.experiments.reproduction.check_claims import check_claims
 from tfshed.experiments.reproduction.page import write_report
 from tfshed.experiments.reproduction.records import Arm, Record
+from tfshed.experiments.reproduction.scales import digits_recipe
 from tfshed.observe.csv_table import CsvTable
 
 ROOT = Path(__file__).parents[2]
@@ -140,10 +142,20 @@ def test_one_figure_from_nothing(tmp_path):
     assert any("8 of 8 runs were finished earlier" in line for line in said)
 
 
+def test_the_steps_of_a_scale_are_those_of_its_data():
+    # The weight decay of the arms is made of them.
+    config = digits_recipe()
+    data = datasets.load(config.data.name)
+    assert data.steps_per_epoch(config.prune.batch_size) == SCALE.steps
+    assert data.examples["test"] == SCALE.tests
+
+
 def test_scales_that_are_planned_say_what_they_cost(tmp_path):
     said = []
     assert reproduce("imagenet", [1], tmp_path, GRIDS, print_fn=said.append) is None
     assert "GPU hours" in said[0] and arms.LINEAR in said[0] and not list(tmp_path.iterdir())
+    with pytest.raises(FileNotFoundError, match="cascade_imagenet.py is not there"):
+        reproduce("imagenet", [1], tmp_path, GRIDS, planned=True)
     with pytest.raises(ValueError, match="Did you mean 'digits'"):
         reproduce("digit", [1], tmp_path, GRIDS)
     with pytest.raises(ValueError, match="figures: expected"):

@@ -8,6 +8,10 @@ A figure's runs are made with the grid of its scale (`tfshed recipes` lists it a
 which figures share. If it is stopped or killed, the same command finishes what is missing. It draws
 the figures into the folder, and prints for each of the paper's 24 claims whether it holds, does not
 hold or is not decided. The scales cifar10 and imagenet print what they would run and what it costs.
+With --planned cifar10 is run; all runs resume exactly, so that slices of ten minutes will do:
+
+    timeout -s TERM 600 tfshed reproduce --all --scale=cifar10 --planned \
+        --workdir=runs/cascade_cifar10 --data_dir=DATA
 
     tfshed reproduce --report=docs/reproduction.md --scale=digits --workdir=runs/cascade_digits
 
@@ -23,6 +27,7 @@ from absl import flags
 
 from tfshed.commands.command import Command
 from tfshed.commands.run_flags import define_backend, define_data_dir
+from tfshed.experiments.interruption import InterruptedRunError
 from tfshed.experiments.recipe_files import folder
 from tfshed.experiments.reproduction import FIGURES, reproduce
 from tfshed.experiments.reproduction.page import write_report
@@ -54,6 +59,9 @@ def define(values: flags.FlagValues) -> None:
     )
     define_data_dir(values)
     flags.DEFINE_list("seeds", None, "Seeds in place of 0, 1 and 2.", flag_values=values)
+    flags.DEFINE_bool(
+        "planned", False, "Run a scale that is only planned, on a GPU.", flag_values=values
+    )
     flags.DEFINE_string(
         "report",
         None,
@@ -66,15 +74,20 @@ def run(given: flags.FlagValues) -> int:
     """Runs, draws and prints."""
     if (given.figure is None) != (given.all or bool(given.report)):
         raise ValueError("expected one of --figure=N, --all and --report=FILE")
-    found = reproduce(
-        given.scale,
-        [given.figure] if given.figure else sorted(FIGURES),
-        Path(given.workdir),
-        folder("grid"),
-        seeds=[int(seed) for seed in given.seeds] if given.seeds else None,
-        options={"data_dir": given.data_dir},
-        run=not given.report,
-    )
+    try:
+        found = reproduce(
+            given.scale,
+            [given.figure] if given.figure else sorted(FIGURES),
+            Path(given.workdir),
+            folder("grid"),
+            seeds=[int(seed) for seed in given.seeds] if given.seeds else None,
+            options={"data_dir": given.data_dir},
+            run=not given.report,
+            planned=given.planned,
+        )
+    except InterruptedRunError as error:
+        print(f"\n{error}", flush=True)
+        return 128 + error.signal
     if given.report and found is not None:
         write_report(Path(given.report), found)
         print(f"Written to {given.report}.")

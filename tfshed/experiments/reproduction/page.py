@@ -85,6 +85,13 @@ def _part(path: Path, found: Reproduction) -> str:
         f"**{_capital(counted(found.found))}.**",
         "",
         *_claims(found.found),
+        "Command, which resumes what was stopped; `--figure=N` runs one figure alone:",
+        "",
+        "```",
+        f"python scripts/reproduce.py --all --scale={found.scale.name} "
+        f"--workdir=runs/cascade_{found.scale.name}",
+        "```",
+        "",
     ]
     for number, picture in found.pictures.items():
         name = f"reproduction_{found.scale.name}_{number}.png"
@@ -108,8 +115,7 @@ def _claims(found: Sequence[Found]) -> list[str]:
             f"| {claim.number} | {claim.says} ({claim.paper}); section {claim.section} | "
             f"**{each.verdict}** ({each.seeds} seeds) | {'<br>'.join(each.numbers)} |"
         )
-    commands = dict.fromkeys(each.command for each in found)
-    return [*lines, "", "Commands:", "", "```", *commands, "```", ""]
+    return [*lines, ""]
 
 
 def _table(found: Reproduction) -> list[str]:

@@ -52,6 +52,7 @@ def reproduce(
     seeds: Sequence[int] | None = None,
     options: Mapping[str, Any] | None = None,
     run: bool = True,
+    planned: bool = False,
     print_fn: Callable[[str], None] = print,
 ) -> Reproduction | None:
     """Reproduces figures of the paper at a scale; what is finished is not run again.
@@ -67,10 +68,11 @@ def reproduce(
         seeds: In place of the grid's, 0, 1 and 2. Default None.
         options: Of every run: `data_dir`, `precision`, `deterministic`. Default None.
         run: Whether missing runs are run. Default True; False draws and checks what is there.
+        planned: Whether a scale that needs a GPU is run, too. Default False: its plan is printed.
         print_fn: Is told of the progress and the results.
 
     Returns:
-        What was found; None for a scale that is only planned.
+        What was found; None if a plan was printed.
 
     Raises:
         ValueError: A name or a number is unknown, or the folder holds other runs.
@@ -85,7 +87,7 @@ def reproduce(
         check_int("figures", number, min(FIGURES), max(FIGURES))
     chosen = SCALES[scale]
     wanted = list(dict.fromkeys(name for n in figures for name in FIGURES[n].arms))
-    if not chosen.runs:
+    if not chosen.runs and not planned:
         print_fn(plan(chosen, wanted, len(seeds or (0, 1, 2))))
         return None
     nets = {net: _grid(grids, scale, net, seeds) for net in NETS}
