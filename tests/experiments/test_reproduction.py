@@ -98,6 +98,7 @@ def test_all_figures_are_drawn_and_reported_from_run_directories(tmp_path):
     page = report.read_text()
     assert page.index("`digits`") < page.index("`mnist_noise`") < page.index("`imagenet`")
     assert "Found before." in page and "| 26 |" in page
+    assert "* Holds: " in page and "this net hardly sheds" in page
     assert (report.parent / "pictures" / "reproduction_digits_6.png").is_file()
     write_report(report, found)
     assert report.read_text() == page
@@ -206,6 +207,9 @@ def test_the_numbers_of_a_claim_are_those_of_its_runs(tmp_path):
     assert run.dip() == pytest.approx(0.4) and run.widest == 0.3 and run.gap(5) == 0.3
     assert run.final == 0.85 and run.seconds == 31.5
     np.testing.assert_allclose(run.curve("val_accuracy")[:3], [0.8, 0.5, 0.85])
+    # Stopped after its last step.
+    (tmp_path / "run" / "results.json").write_text('{"steps": 315, "steps_per_second": null}')
+    assert np.isnan(run.seconds)
     with pytest.raises(ValueError, match="epoch: expected one that"):
         run.weights(5)
 

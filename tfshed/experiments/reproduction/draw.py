@@ -61,7 +61,8 @@ def draw(figure: Figure, arms: Mapping[str, Arm], path: Path, title: str) -> Non
         panel.grid(alpha=0.3)
         if name != "pmf":
             panel.set_xlabel("epochs" if name == panels[-1] or "pmf" in axes else "")
-    canvas.legend(loc="outside upper center", ncols=2, fontsize=8, title=title)
+    named = axes["accuracy"].get_legend_handles_labels()
+    canvas.legend(*named, loc="outside upper center", ncols=2, fontsize=8, title=title)
     replace_file(path, lambda beside: canvas.savefig(beside, dpi=DPI, format="png"))
 
 
@@ -103,8 +104,10 @@ def _overlaps(axes: Any, figure: Figure, arms: Mapping[str, Arm]) -> None:
     if chance:
         axes.plot(*zip(*chance), color="0.3", linestyle="--", linewidth=0.8, label="chance")
     axes.set_ylabel("IoU of kept " + ("blocks" if figure.blocks else "weights"))
-    axes.set_ylim(0, 1)
-    axes.legend(fontsize=6)
+    # Room for the legend above the lines.
+    axes.set_ylim(0, 1.6)
+    axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
+    axes.legend(fontsize=6, loc="upper right")
 
 
 def _pmf(axes: Any, figure: Figure, arms: Mapping[str, Arm]) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from tfshed.experiments.reproduction import arms
 from tfshed.experiments.reproduction.check_claims import Found
 from tfshed.experiments.reproduction.figures import FIGURES
 from tfshed.experiments.reproduction.reproduce import Reproduction, counted, plan
 from tfshed.experiments.reproduction.scales import SCALES, Scale
+from tfshed.experiments.reproduction.verdict import DOES_NOT, HOLDS, NOT_DECIDED, SHARE, estimate
 from tfshed.observe.replace_file import replace_file
 
 PICTURES = "pictures"
@@ -74,7 +77,7 @@ def _parts(path: Path) -> dict[str, str]:
 
 def _part(path: Path, found: Reproduction) -> str:
     runs = [run for arm in found.arms.values() for run in arm.records]
-    minutes = sum(run.seconds for run in runs) / 60
+    minutes = sum(run.seconds for run in runs if not math.isnan(run.seconds)) / 60
     lines = [
         f"## Scale `{found.scale.name}`",
         "",
@@ -84,6 +87,7 @@ def _part(path: Path, found: Reproduction) -> str:
         "",
         f"**{_capital(counted(found.found))}.**",
         "",
+        *_in_short(found),
         *_claims(found.found),
         "Command, which resumes what was stopped; `--figure=N` runs one figure alone:",
         "",
@@ -105,6 +109,25 @@ def _part(path: Path, found: Reproduction) -> str:
         ]
     lines += ["### All arms", "", *_table(found), ""]
     return "\n".join(lines)
+
+
+def _in_short(found: Reproduction) -> list[str]:
+    """The claims by verdict, and a warning where there is no shedding whose effects could show."""
+    lines = []
+    for verdict in (HOLDS, DOES_NOT, NOT_DECIDED):
+        numbers = [str(each.claim.number) for each in found.found if each.verdict == verdict]
+        lines.append(f"* {_capital(verdict)}: {', '.join(numbers) or 'none'}.")
+    if arms.MAIN in found.arms:
+        gap = estimate(found.arms[arms.MAIN].each(lambda run: run.widest))
+        if gap.mean < SHARE * 0.15:
+            lines += [
+                "",
+                f"The largest gap of the main arm is {gap} here, and 0.15 in the paper: this net "
+                "hardly sheds. The claims about what shedding does to accuracy and to the set of "
+                "kept weights are then tested without their cause, and their failure says nothing "
+                "about nets that do shed.",
+            ]
+    return [*lines, ""]
 
 
 def _claims(found: Sequence[Found]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,13 @@ class Record:
 
     @property
     def seconds(self) -> float:
-        """How long training took, from the number of steps in a second."""
+        """How long all steps took at the speed of the last part of training.
+
+        NaN for a run that was stopped after its last step, which has no such part.
+        """
         found = read_json(self.folder / RESULTS)
-        return float(found["steps"] / found["steps_per_second"])
+        speed = found["steps_per_second"]
+        return float(found["steps"] / speed) if speed else math.nan
 
     def curve(self, column: str) -> np.ndarray:
         """A column at the end of each epoch."""
