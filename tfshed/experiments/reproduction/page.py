@@ -92,7 +92,7 @@ def _part(path: Path, found: Reproduction) -> str:
         "Command, which resumes what was stopped; `--figure=N` runs one figure alone:",
         "",
         "```",
-        f"python scripts/reproduce.py --all --scale={found.scale.name} "
+        f"tfshed reproduce --all --scale={found.scale.name} "
         f"--workdir=runs/cascade_{found.scale.name}",
         "```",
         "",
