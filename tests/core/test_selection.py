@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from unittest import mock
 
 import keras
 import numpy as np
@@ -37,7 +38,7 @@ def eager(keys, scopes, n):
 
 
 @functools.cache
-def traced(scopes, jit_compile):
+def traced(scopes, jit_compile, sorted_whole):
     """A compiled step; it is traced once for each combination of shapes."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
@@ -53,7 +54,7 @@ def compiled(keys, scopes, n):
     if BACKEND == "torch":
         return eager(keys, scopes, n)
     keys = [ops.convert_to_tensor(k, dtype="int32") for k in keys]
-    found = traced(tuple(scopes), True)(keys, ops.convert_to_tensor(n, dtype="int32"))
+    found = traced(tuple(scopes), True, selection.SORTED_WHOLE)(keys, ops.convert_to_tensor(n, dtype="int32"))
     return [ops.convert_to_numpy(m) for m in found]
 
 
@@ -62,12 +63,14 @@ def graph(keys, scopes, n):
     if BACKEND != "tensorflow":
         return eager(keys, scopes, n)
     keys = [ops.convert_to_tensor(k, dtype="int32") for k in keys]
-    found = traced(tuple(scopes), False)(keys, ops.convert_to_tensor(n, dtype="int32"))
+    found = traced(tuple(scopes), False, selection.SORTED_WHOLE)(keys, ops.convert_to_tensor(n, dtype="int32"))
     return [ops.convert_to_numpy(m) for m in found]
 
 
-def check(how, keys, scopes, n):
-    got = how(keys, scopes, np.asarray(n, "int32"))
+def check(how, keys, scopes, n, sorted_whole=0):
+    """Compares with NumPy. By default, few keys are searched too and not sorted."""
+    with mock.patch.object(selection, "SORTED_WHOLE", sorted_whole):
+        got = how(keys, scopes, np.asarray(n, "int32"))
     for g, w in zip(got, reference(keys, scopes, n)):
         assert g.dtype == bool and g.shape == w.shape
         np.testing.assert_array_equal(g, w)
@@ -92,7 +95,8 @@ def problems(draw):
         keys.append(np.array(values, "int32").reshape(shape))
     scopes = draw(st.sampled_from([(0, 0, 0), (0, 1, 2), (0, 1, 0)]))
     totals = [sum(k.size for k, t in zip(keys, scopes) if t == s) for s in range(max(scopes) + 1)]
-    return keys, scopes, [draw(st.integers(0, t)) for t in totals]
+    n = [draw(st.integers(0, t)) for t in totals]
+    return keys, scopes, n, draw(st.sampled_from([0, selection.SORTED_WHOLE]))
 
 
 @pytest.mark.backend

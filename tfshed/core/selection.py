@@ -22,6 +22,8 @@ from tfshed.core.backend import INT32_MAX, cond, while_loop
 
 # Keys in the sample of a single scope; several share twice as many, down to the least.
 SAMPLE, LEAST_SAMPLE = 8192, 512
+# Up to so many keys in all scopes together are sorted, which takes as long as sorting the sample.
+SORTED_WHOLE = SAMPLE
 LANES = 32
 # So many secant steps are tried before plain bisection takes over, which needs 31 steps at most,
 # whatever the keys are.
@@ -227,6 +229,8 @@ def smallest(keys: Sequence[Any], scopes: Sequence[int], n: Any, removed: Any = 
     """
     keys = [ops.convert_to_tensor(k, dtype="int32") for k in keys]
     n = ops.convert_to_tensor(n, dtype="int32")
+    if _totals(keys, scopes).sum() <= SORTED_WHOLE:
+        return _sorted_whole(keys, scopes, n)
     boundary, at_boundary, below = boundary_key(keys, scopes, n, removed)
     return list(
         cond(
@@ -235,6 +239,20 @@ def smallest(keys: Sequence[Any], scopes: Sequence[int], n: Any, removed: Any = 
             lambda: [k <= boundary[s] for k, s in zip(keys, scopes)],
         )
     )
+
+
+def _sorted_whole(keys: Sequence[Any], scopes: Sequence[int], n: Any) -> list[Any]:
+    """What `smallest` returns, by sorting: for so few keys that the search's sample is all of them."""
+    found: dict[int, Any] = {}
+    for scope in range(max(scopes) + 1):
+        mine = [i for i, s in enumerate(scopes) if s == scope]
+        flat = ops.concatenate([ops.reshape(keys[i], (-1,)) for i in mine])
+        chosen, start = smallest_per_group(flat, n[scope]), 0
+        for i in mine:
+            end = start + int(np.prod(keys[i].shape))
+            found[i] = ops.reshape(chosen[start:end], keys[i].shape)
+            start = end
+    return [found[i] for i in range(len(keys))]
 
 
 def _first_ties(keys: Sequence[Any], scopes: Sequence[int], boundary: Any, ties: Any) -> list[Any]:
