@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from tfshed.core import selection
-from tfshed.core.backend import INT32_MAX, bits, float_of
+from tfshed.core import host_selection, selection
+from tfshed.core.backend import INT32_MAX, bits, count_true, float_of
 from tfshed.core.selection import boundary_key, smallest, smallest_per_group
 
 INF_BITS = int(np.float32(np.inf).view(np.int32))
@@ -54,7 +54,9 @@ def compiled(keys, scopes, n):
     if BACKEND == "torch":
         return eager(keys, scopes, n)
     keys = [ops.convert_to_tensor(k, dtype="int32") for k in keys]
-    found = traced(tuple(scopes), True, selection.SORTED_WHOLE)(keys, ops.convert_to_tensor(n, dtype="int32"))
+    found = traced(tuple(scopes), True, selection.SORTED_WHOLE)(
+        keys, ops.convert_to_tensor(n, dtype="int32")
+    )
     return [ops.convert_to_numpy(m) for m in found]
 
 
@@ -63,13 +65,23 @@ def graph(keys, scopes, n):
     if BACKEND != "tensorflow":
         return eager(keys, scopes, n)
     keys = [ops.convert_to_tensor(k, dtype="int32") for k in keys]
-    found = traced(tuple(scopes), False, selection.SORTED_WHOLE)(keys, ops.convert_to_tensor(n, dtype="int32"))
+    found = traced(tuple(scopes), False, selection.SORTED_WHOLE)(
+        keys, ops.convert_to_tensor(n, dtype="int32")
+    )
     return [ops.convert_to_numpy(m) for m in found]
 
 
-def check(how, keys, scopes, n, sorted_whole=0):
-    """Compares with NumPy. By default, few keys are searched too and not sorted."""
-    with mock.patch.object(selection, "SORTED_WHOLE", sorted_whole):
+# The three ways to select: (whether in NumPy where that is possible, how many keys are sorted).
+SEARCH, SORT, HOST = (False, 0), (False, selection.SORTED_WHOLE), (True, 0)
+
+
+def check(how, keys, scopes, n, way=SEARCH):
+    """Compares with NumPy. By default, a few keys in the memory of a CPU are searched too."""
+    host, sorted_whole = way
+    with (
+        mock.patch.object(selection, "ON_HOST", host),
+        mock.patch.object(selection, "SORTED_WHOLE", sorted_whole),
+    ):
         got = how(keys, scopes, np.asarray(n, "int32"))
     for g, w in zip(got, reference(keys, scopes, n)):
         assert g.dtype == bool and g.shape == w.shape
@@ -96,7 +108,7 @@ def problems(draw):
     scopes = draw(st.sampled_from([(0, 0, 0), (0, 1, 2), (0, 1, 0)]))
     totals = [sum(k.size for k, t in zip(keys, scopes) if t == s) for s in range(max(scopes) + 1)]
     n = [draw(st.integers(0, t)) for t in totals]
-    return keys, scopes, n, draw(st.sampled_from([0, selection.SORTED_WHOLE]))
+    return keys, scopes, n, draw(st.sampled_from([SEARCH, SORT]))
 
 
 @pytest.mark.backend
@@ -109,6 +121,14 @@ def problems(draw):
 @given(problems())
 def test_it_is_numpys_stable_order(problem):
     check(eager, *problem)
+
+
+@pytest.mark.backend
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(problems())
+def test_it_is_numpys_stable_order_on_the_host(problem):
+    with mock.patch.object(host_selection, "PIECE", 7):
+        check(eager, *problem[:3], HOST)
 
 
 @pytest.mark.backend
@@ -150,6 +170,30 @@ KINDS = (
 )
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_host_copies_little_of_what_it_reads(kind, monkeypatch):
+    """Where keys are told apart by a sample, what is inside of the bracket is a small part."""
+    keys = np.concatenate([bits_of(p) for p in weights(kind, 400_000, np.random.default_rng(5))])
+    copied = []
+    divide = host_selection.divide
+
+    def counted(*args):
+        below, inside = divide(*args)
+        copied.append(inside.size)
+        return below, inside
+
+    monkeypatch.setattr(host_selection, "divide", counted)
+    host_selection.smallest([keys], int(0.7 * keys.size))
+    assert len(copied) == 1
+    # Equal keys are inside together.
+    if kind in ("normal", "denormal", "nan", "sorted"):
+        assert copied[0] < 0.07 * keys.size
+
+
+def bits_of(x):
+    return ops.convert_to_numpy(bits(x)).reshape(-1)
+
+
 @pytest.mark.backend
 def test_ties_with_float64_as_the_default():
     keras.config.set_floatx("float64")
@@ -178,6 +222,7 @@ def test_weights_of_all_kinds(kind):
     total = sum(k.size for k in keys)
     for n in (0, 1, total // 3, int(0.95 * total), total - 1, total):
         check(eager, keys, [0, 0], [n])
+        check(eager, keys, [0, 0], [n], HOST)
 
 
 @pytest.mark.slow
@@ -268,3 +313,11 @@ def compiled_groups():
 
     signature = [tf.TensorSpec((2, 3, 4), tf.int32), tf.TensorSpec((), tf.int32)]
     return tf.function(smallest_per_group, input_signature=signature, jit_compile=True)
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 1000, 300_000])
+def test_trues_are_counted(size):
+    mask = np.random.default_rng(6).random(size) < 0.7
+    for x in (mask, np.ones(size, bool), mask.reshape(-1, 1)):
+        assert int(count_true(ops.convert_to_tensor(x))) == x.sum()

@@ -130,6 +130,54 @@ def to_numpy(value: Any) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(value))
 
 
+# So many bytes that are 0 or 1 are added up in one byte.
+ROWS = 64
+
+
+def count_true(mask: Any) -> Any:
+    """Returns how many elements of a bool tensor are True: int32 scalar.
+
+    On CPUs, neither TensorFlow nor XLA adds up a mask as it reads it: they write a number of 4
+    bytes for each element first. So four elements are taken as the bytes of one number, and the
+    rows of a matrix of such numbers are added up.
+    """
+    backend = keras.backend.backend()
+    if backend == "jax" and keras.distribution.distribution() is None:
+        from jax.lax import bitcast_convert_type as bitcast
+    elif backend == "tensorflow":
+        from tensorflow import bitcast
+    else:
+        # PyTorch is fast as it is, and kernels that are laid out over devices keep their shape.
+        return ops.sum(ops.cast(mask, "int32"))
+    flat = ops.reshape(mask, (-1,))
+    even = int(flat.shape[0]) // (4 * ROWS) * 4 * ROWS
+    fours = ops.reshape(ops.cast(flat[:even], "uint8"), (ROWS, even // (4 * ROWS), 4))
+    sums = bitcast(ops.sum(bitcast(fours, "int32"), axis=0), "uint8")
+    return ops.sum(ops.cast(sums, "int32")) + ops.sum(ops.cast(flat[even:], "int32"))
+
+
+def host_array(x: Any) -> np.ndarray | None:
+    """Returns the values of a tensor as a NumPy array that shares its memory.
+
+    None if its values are not known yet, or are not in the memory of one CPU.
+    """
+    backend = keras.backend.backend()
+    if not _concrete(x):
+        return None
+    if backend == "tensorflow":
+        return np.asarray(memoryview(x)) if "CPU" in (getattr(x, "device", None) or "") else None
+    if backend == "jax":
+        devices = x.devices()
+        return (
+            np.asarray(x) if len(devices) == 1 and next(iter(devices)).platform == "cpu" else None
+        )
+    import torch
+
+    if torch.compiler.is_compiling() or x.device.type != "cpu":
+        return None
+    return np.asarray(x.detach())
+
+
 def has_value(variable: Any) -> bool:
     """Whether a variable has a value; not while a TensorFlow function that makes it is traced."""
     if keras.backend.backend() != "tensorflow":

@@ -18,12 +18,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfshed.core.backend import INT32_MAX, cond, while_loop
+from tfshed.core import host_selection
+from tfshed.core.backend import INT32_MAX, cond, count_true, host_array, while_loop
 
 # Keys in the sample of a single scope; several share twice as many, down to the least.
 SAMPLE, LEAST_SAMPLE = 8192, 512
 # Up to so many keys in all scopes together are sorted, which takes as long as sorting the sample.
 SORTED_WHOLE = SAMPLE
+# Whether NumPy selects where keys have values in the memory of one CPU.
+ON_HOST = True
 LANES = 32
 # So many secant steps are tried before plain bisection takes over, which needs 31 steps at most,
 # whatever the keys are.
@@ -46,7 +49,7 @@ def _per_scope(values: Sequence[Any], scopes: Sequence[int]) -> Any:
 
 def count(masks: Sequence[Any], scopes: Sequence[int]) -> Any:
     """Number of Trues by scope: int32 (number of scopes,)."""
-    return _per_scope([_count(m) for m in masks], scopes)
+    return _per_scope([count_true(m) for m in masks], scopes)
 
 
 def _lanes(x: Any) -> tuple[Any, Any]:
@@ -59,16 +62,6 @@ def _lanes(x: Any) -> tuple[Any, Any]:
     flat = ops.reshape(x, (-1,))
     even = int(flat.shape[0]) // LANES * LANES
     return ops.reshape(flat[:even], (LANES, even // LANES)), flat[even:]
-
-
-def _count(mask: Any) -> Any:
-    if keras.backend.backend() != "tensorflow":
-        return ops.sum(ops.cast(mask, "int32"))
-    head, rest = _lanes(mask)
-    # The first sum is one of floats (exact, since it is at most LANES). Otherwise XLA would merge
-    # the two sums into one again.
-    columns = ops.cast(ops.sum(ops.cast(head, "float32"), axis=0), "int32")
-    return ops.sum(columns) + ops.sum(ops.cast(rest, "int32"))
 
 
 def largest(keys: Any) -> Any:
@@ -229,6 +222,9 @@ def smallest(keys: Sequence[Any], scopes: Sequence[int], n: Any, removed: Any = 
     """
     keys = [ops.convert_to_tensor(k, dtype="int32") for k in keys]
     n = ops.convert_to_tensor(n, dtype="int32")
+    arrays = [host_array(x) for x in (n, *keys)] if ON_HOST else [None]
+    if all(a is not None for a in arrays):
+        return _on_host(arrays, scopes)
     if _totals(keys, scopes).sum() <= SORTED_WHOLE:
         return _sorted_whole(keys, scopes, n)
     boundary, at_boundary, below = boundary_key(keys, scopes, n, removed)
@@ -241,8 +237,19 @@ def smallest(keys: Sequence[Any], scopes: Sequence[int], n: Any, removed: Any = 
     )
 
 
+def _on_host(arrays: Sequence[Any], scopes: Sequence[int]) -> list[Any]:
+    """What `smallest` returns, in NumPy: `arrays` are `n` and the keys."""
+    n, *keys = arrays
+    found: dict[int, Any] = {}
+    for scope in range(max(scopes) + 1):
+        mine = [i for i, s in enumerate(scopes) if s == scope]
+        chosen = host_selection.smallest([keys[i] for i in mine], int(n[scope]))
+        found |= zip(mine, map(ops.convert_to_tensor, chosen))
+    return [found[i] for i in range(len(keys))]
+
+
 def _sorted_whole(keys: Sequence[Any], scopes: Sequence[int], n: Any) -> list[Any]:
-    """What `smallest` returns, by sorting: for so few keys that the search's sample is all of them."""
+    """What `smallest` returns, by sorting: for no more keys than the search's sample has."""
     found: dict[int, Any] = {}
     for scope in range(max(scopes) + 1):
         mine = [i for i, s in enumerate(scopes) if s == scope]
