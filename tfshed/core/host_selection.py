@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 PIECE = 1 << 16
-SAMPLE = 8192
+SAMPLE = 32768
 # The bracket has so many standard deviations of a sample's rank on each side.
 DEVIATIONS = 4.0
 LOWEST, HIGHEST = -2, int(np.iinfo(np.int32).max)
@@ -78,7 +78,8 @@ def divide(flat: Sequence[np.ndarray], low: int, high: int) -> tuple[int, np.nda
         np.less_equal(piece, high, out=b)
         below += int(np.count_nonzero(a))
         np.not_equal(a, b, out=b)
-        inside.append(piece[b])
+        # Positions first: few are found, and a bool index takes twice as long.
+        inside.append(piece[np.flatnonzero(b)])
     return below, np.concatenate(inside)
 
 
