@@ -25,7 +25,7 @@ def test_the_search_in_millions_of_weights_takes_few_passes(share):
     keys = backend.bits(np.random.default_rng(0).standard_normal((2000, 1000), dtype="float32"))
     with mock.patch.object(selection, "count", wraps=selection.count) as passes:
         selection.boundary_key([keys], [0], np.array([int(share * 2e6)], "int32"))
-    assert passes.call_count <= 9
+    assert passes.call_count <= 11
 
 
 @pytest.mark.parametrize("jit", JIT)
