@@ -3,7 +3,7 @@
 #   tfshed_env [EXTRAS]    EXTRAS: nothing, or extras from setup.cfg such as `test`
 #
 # The environment is in the folder .venv beside setup.cfg, or in $TFSHED_VENV if this is set.
-# It is updated whenever setup.cfg or pyproject.toml changes.
+# It is updated whenever setup.cfg, setup.py or pyproject.toml changes.
 
 TFSHED_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
@@ -28,7 +28,7 @@ sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; then
 
 _tfshed_sync() {
   local venv="$1" extras="$2" stamp="$1/.tfshed-stamp" want python
-  want="$(cat "$TFSHED_ROOT/setup.cfg" "$TFSHED_ROOT/pyproject.toml" | cksum)"
+  want="$(cat "$TFSHED_ROOT"/setup.{cfg,py} "$TFSHED_ROOT/pyproject.toml" | cksum)"
   # The first line of the stamp is the hash, the second lists the extras that are installed. More
   # extras than needed do no harm.
   if [ -f "$stamp" ] && [ "$(sed -n 1p "$stamp")" = "$want" ]; then

@@ -233,7 +233,7 @@ def test_pruning_at_initialisation_is_done_in_the_first_step(arm, kept, tmp_path
     config.data.name, config.data.augmentation, config.data.fraction = "digits", "none", 0.2
     config.model.name = "lenet_300_100"
     config.prune.epochs, config.prune.batch_size = 1, 256
-    config.prune.learning_rate.milestones = (0.5, 0.75)
+    config.prune.learning_rate.milestones = (1.0, 2.0)
     run = Run(Settings("prune", config, tmp_path))
     found = run.run(print_fn=lambda text: None)
     assert found["steps"] == 1
