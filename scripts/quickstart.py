@@ -7,9 +7,11 @@ that such a comparison needs. Azarian & Porikli 2021, arXiv 2103.10629, section 
     scripts/quickstart                  one seed, for a first look
     scripts/quickstart --seeds 3        three seeds, for a result that can be trusted
 
-All files are written to one folder, RUN_DIR: table.txt, table.json, curves_seed0.png, and for each
-seed and arm the CSV files of tfshed.KeepRatio. The pruned network is in saved_model/. You can stop
-it with Ctrl-C and run it again with the same --run_dir: finished parts are not repeated.
+This is the grid of tfshed/experiments/grids/quickstart_grid.py. All files are written to one
+folder, RUN_DIR: table.txt, table.json, curves_seed0.png, and for each seed and arm an ordinary run
+directory with the CSV files of tfshed.KeepRatio, TensorBoard's files and model.keras. The pruned
+network is in saved_model/. You can stop it with Ctrl-C and run it again with the same --run_dir:
+finished parts are not repeated.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-STEPS = 15  # steps of an epoch: 1440 images in batches of 96
+# Of the ResNets that tfshed.models.build knows by name.
+DEPTHS = (8, 14, 20, 26, 32, 38, 44, 56, 62, 110)
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -42,8 +45,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     backends = ("tensorflow", "jax", "torch")
     add("--backend", choices=backends, default="tensorflow", help="Keras' backend")
     chosen = parser.parse_args(argv)
-    if chosen.depth < 8 or chosen.depth % 6 != 2:
-        parser.error(f"--depth: expected 6 n + 2 with n >= 1 (8, 14, ...), received {chosen.depth}")
+    if chosen.depth not in DEPTHS:
+        parser.error(f"--depth: expected 6 n + 2 with n >= 1, of {DEPTHS}, received {chosen.depth}")
     if chosen.pretrained is not None and not chosen.pretrained.name.endswith(".weights.h5"):
         parser.error(f"--pretrained: expected a .weights.h5 file, received {chosen.pretrained}")
     if chosen.pretrained is not None and not chosen.pretrained.is_file():
@@ -68,41 +71,42 @@ def main(argv: list[str] | None = None) -> int:
     import tfshed_command
 
     tfshed_command.import_tensorflow()
-    from _quickstart import Settings, arms, run_seed
     from _quickstart_report import report
 
+    from tfshed.experiments.grids import run_grid
+    from tfshed.experiments.grids.quickstart_grid import quickstart_grid
+    from tfshed.experiments.interruption import InterruptedRunError
     from tfshed.observe.run_directory import RunDirectory
 
-    settings = Settings(
-        backend=chosen.backend,
+    # Warnings are shown as one line, without the place in the code.
+    warnings.showwarning = lambda message, *rest, **more: print(f"note: {message}", flush=True)
+    grid = quickstart_grid(
         depth=chosen.depth,
         width=chosen.width,
-        pretrain_epochs=chosen.pretrain_epochs,
+        training_epochs=chosen.pretrain_epochs,
         epochs=chosen.epochs,
-        pretrained=str(chosen.pretrained.resolve()) if chosen.pretrained else None,
+        seeds=chosen.seeds,
+        matched=chosen.matched,
+        weights=str(chosen.pretrained.resolve()) if chosen.pretrained else "",
     )
     try:
-        run = RunDirectory(path, vars(settings))
+        run = RunDirectory(path, grid.recorded())
     except ValueError as error:
         print(f"quickstart: {error}", file=sys.stderr)
         return 2
     if run.resumed:
         print("Resuming this run: its finished parts are not repeated.")
-    # Warnings are shown as one line, without the place in the code.
-    warnings.showwarning = lambda message, *rest, **more: print(f"note: {message}", flush=True)
-    names = arms(chosen.matched)
+    settings = {name: value for name, value in vars(chosen).items() if name != "run_dir"}
+    settings["pretrained"] = grid.weights or None
     try:
-        found: dict[str, list[Any]] = {arm.name: [] for arm in names}
-        for seed in range(chosen.seeds):
-            for name, outcome in run_seed(run, settings, names, seed).items():
-                found[name].append(outcome)
-        report(run, settings, found)
-    except KeyboardInterrupt:
+        run_grid(grid, path, show=True, write=False)
+        report(run, grid, settings)
+    except (KeyboardInterrupt, InterruptedRunError) as error:
         print(
             f"\nStopped. Finished parts are kept. To resume, run:\n  {again(chosen, path)}",
             flush=True,
         )
-        return 130
+        return 128 + getattr(error, "signal", 2)
     if chosen.seeds == 1:
         print(
             "\nOne seed proves nothing: another one may give other results. To run three seeds, "

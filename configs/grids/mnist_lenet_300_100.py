@@ -7,9 +7,10 @@ DATA has mnist.npz, Keras' own file, or the data of tensorflow-datasets. Pruning
 ranked together, every layer by itself, and random; "not pruned" is the control with the same
 budget. A tenth of the training images is held out to choose the best epoch.
 
-Time: not run here in full; a net and 42 cells of 10 epochs for each seed.
-Expected: the ways of retraining differ by less than their spread at sparsity 0.9, and
-"reinitialize" loses at 0.98.
+Time: 33 minutes for one seed (a net of 20 epochs and 42 cells of 10) with JAX, on two CPU cores
+that others used, too.
+Expected (seed 0, see docs/retraining.md): at sparsity 0.98 by magnitude 0.944 with fine-tuning,
+0.963 with rewinding, 0.975 with a scaled restart or one cycle, 0.910 with weights drawn anew.
 Source: Renda et al. 2020 (arXiv 2003.02389), Le & Hua 2021; the net: LeCun et al. 1998.
 """
 

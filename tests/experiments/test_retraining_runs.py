@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+import tfshed
 from tests.experiments.test_run import quiet, settings
 from tfshed.core.backend import to_numpy
 from tfshed.experiments import Run
@@ -207,3 +208,92 @@ def test_every_strategy_has_a_rate_that_is_there():
 
     for name in STRATEGIES:
         learning_rates.find(STRATEGIES.get(name).rate)
+
+
+FILTERS = {
+    **SMALL,
+    "model.name": "resnet8",
+    "model.preprocessing": "unit",
+    "model.options": {"width": 4, "shortcut": "A"},
+    "train.epochs": 2,
+    "train.learning_rate.milestones": (1.0,),
+    "checkpoint.keep_epochs": (0, 1),
+    "train.scale_penalty": 1e-3,
+    "train.soft_filters": 0.25,
+    "retrain.epochs": 1,
+    "retrain.sparsity": 0.5,
+}
+
+
+def zeros(model):
+    return [w == 0 for w in model.get_weights() if w.ndim == 4]
+
+
+@pytest.fixture(scope="module")
+def convolutional(tmp_path_factory):
+    """A trained run with network slimming's penalty and soft filter pruning."""
+    folder = tmp_path_factory.mktemp("convolutional") / "run"
+    Run(settings(folder, "train", **FILTERS)).run(quiet)
+    return folder
+
+
+def test_training_can_penalise_scales_and_prune_softly(convolutional):
+    net = keras.saving.load_model(convolutional / "model.keras", compile=False)
+    assert len(net.losses) == 7  # one for each normalisation
+    kernel = to_numpy(net.get_layer("stage2_block1_conv1").kernel)
+    assert int((kernel != 0).any(axis=(0, 1, 2)).sum()) == 6  # of 8
+
+
+@pytest.mark.parametrize(
+    ("filters", "strategy"),
+    [("l1", "fine_tune"), ("random", "rewind_weights"), ("scale", "fine_tune")],
+)
+def test_a_smaller_net_is_retrained(convolutional, tmp_path, filters, strategy):
+    changed = {**FILTERS, "retrain.filters": filters, "retrain.strategy": strategy}
+    run = Run(retraining(tmp_path / "run", convolutional, **changed))
+    kept = 1 if strategy == "rewind_weights" else None
+    trained = keras.saving.load_model(convolutional / "model.keras", compile=False)
+    dense = trained.count_params()
+    assert run.model.count_params() < 0.9 * dense
+    if filters == "l1":
+        # What is left of the trained net, to the bit.
+        wide = to_numpy(trained.get_layer("stage1_block1_conv1").kernel)
+        lowest = np.argsort(np.abs(wide).sum(axis=(0, 1, 2)), kind="stable")[:2]
+        stay = [i for i in range(4) if i not in lowest]
+        mine = to_numpy(run.model.get_layer("stage1_block1_conv1").kernel)
+        assert mine.shape[-1] == 2
+        np.testing.assert_array_equal(wide[:, :, -mine.shape[2] :, stay][..., :, :], mine)
+    if kept:
+        before = read_epoch(convolutional / "epochs" / "epoch-0001.npz")
+        bias = to_numpy(run.model.get_layer("logits").bias)
+        assert any(w.shape == bias.shape and (w == bias).all() for w in before)
+    found = run.run(quiet)
+    assert found["parameters"] == run.model.count_params()
+    # Filters whose channels a residual connection needs stay, and stay zero.
+    same([w == 0 for w in run.start.weights if w.ndim == 4], zeros(run.model))
+    small = keras.saving.load_model(tmp_path / "run" / "model.keras", compile=False)
+    assert small.count_params() == found["parameters"]
+
+
+def test_scratch_trains_the_smaller_net_anew_for_its_budget(convolutional, tmp_path):
+    changed = {**FILTERS, "retrain.filters": "l2", "retrain.strategy": "scratch_b"}
+    run = Run(retraining(tmp_path / "run", convolutional, **changed))
+    dense = tfshed.flops(keras.saving.load_model(convolutional / "model.keras", compile=False))
+    assert run.phase.epochs == budget_epochs(2, dense.macs, tfshed.flops(run.model).macs) > 2
+    gamma = to_numpy(run.model.get_layer("stage1_block1_bn1").gamma)
+    np.testing.assert_array_equal(gamma, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"retrain.filters": "l3"}, "config.retrain.filters: expected one of"),
+        ({"retrain.filters": "l1", "retrain.rounds": 2}, "config.retrain.rounds: expected 1"),
+        ({"retrain.preset": "vgg16_a"}, "config.retrain.filters: expected one of l1"),
+        ({"retrain.filters": "l1", "retrain.preset": "vgg16a"}, "Did you mean 'vgg16_a'"),
+        ({"retrain.filters": "l1", "retrain.preset": "vgg16_a"}, "which is of vgg16_bn"),
+    ],
+)
+def test_filters_that_cannot_be_are_refused(convolutional, tmp_path, changed, words):
+    with pytest.raises(ValueError, match=words):
+        Run(retraining(tmp_path / "run", convolutional, **{**FILTERS, **changed}))

@@ -19,8 +19,15 @@ from tfshed.experiments.structured import (
     put_scale_penalty,
 )
 
-# Epochs of Scratch-B for 160 epochs of training, in Liu et al. 2019, table 1 and their code.
-BUDGETS = {"vgg16_a": 243, "resnet56_a": 178, "resnet56_b": 220, "resnet110_a": 190}
+# Epochs of Scratch-B for 160 epochs of training, and the multiply-adds that go, in Liu et al. 2019,
+# table 1 and their code.
+PUBLISHED = {
+    "vgg16_a": (243, 0.342),
+    "resnet56_a": (178, 0.104),
+    "resnet56_b": (220, 0.276),
+    "resnet110_a": (190, 0.159),
+    "resnet110_b": (260, 0.387),
+}
 
 
 def network(name):
@@ -41,7 +48,12 @@ def left_after(net):
     return tfshed.flops(net).macs_left
 
 
-@pytest.mark.parametrize("name", sorted(PRESETS))
+def presets():
+    for name in sorted(PRESETS):
+        yield name if name in PUBLISHED else pytest.param(name, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", presets())
 def test_presets_cut_as_much_as_published(name):
     found = preset(name)
     net = network(found.network)
@@ -50,8 +62,9 @@ def test_presets_cut_as_much_as_published(name):
     assert all(gone.values()) and set(gone) == set(found.ratios)
     left = left_after(net)
     assert 1 - left / dense == pytest.approx(found.flops_cut, abs=1e-3)
-    if name in BUDGETS:
-        assert budget_epochs(160, dense, left) == BUDGETS[name]
+    if name in PUBLISHED:
+        assert (found.scratch_b, found.flops_cut) == PUBLISHED[name]
+        assert budget_epochs(160, dense, left) == found.scratch_b
 
 
 def test_a_smaller_net_comes_out():

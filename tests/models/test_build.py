@@ -88,9 +88,47 @@ def test_every_network(name, shape, classes, parameters):
     assert len(loaded.losses) == len(model.losses)
 
 
+# Huang et al. 2017, table 2 (1.0 M and 0.8 M parameters); Liu et al. 2017, table 1 (1.70 M and
+# 1.02 M; 4.99e8 and 5.33e8 operations, two for each multiply-add, normalisation and ReLU counted).
+@pytest.mark.parametrize(
+    ("name", "classes", "parameters", "operations"),
+    [
+        ("densenet40", 10, 1.02e6, 5.33e8),
+        pytest.param("preresnet164", 10, 1.70e6, 4.99e8, marks=pytest.mark.slow),
+        pytest.param("densenet_bc100", 100, 0.80e6, None, marks=pytest.mark.slow),
+    ],
+)
+def test_networks_that_slimming_prunes_have_their_published_sizes(
+    name, classes, parameters, operations
+):
+    model = models.build(name, input_shape=(32, 32, 3), classes=classes)
+    trained = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    assert trained == pytest.approx(parameters, rel=0.007)
+    found = tfshed.flops(model)
+    assert found.uncounted == []
+    if operations:
+        assert 2 * found.macs == pytest.approx(operations, rel=0.015)
+
+
+@pytest.mark.parametrize("name", ["preresnet20", "densenet_bc40", "densenet40"])
+def test_networks_refuse_what_they_cannot_be(name):
+    model = models.build(name, input_shape=(8, 8, 1), classes=3)
+    assert model.output.shape == (None, 3)
+    from tfshed.models.densenet import densenet
+    from tfshed.models.preresnet import preresnet
+
+    for wrong in (
+        functools.partial(preresnet, 110 - 1),
+        functools.partial(densenet, 41),
+        functools.partial(densenet, 43, bottleneck=True),
+    ):
+        with pytest.raises(ValueError, match="depth: expected"):
+            wrong()
+
+
 def test_the_names_are_all_tested():
     assert set(models.names()) >= {"resnet20", "resnet56", "resnet110", "vgg16", "convnext_tiny"}
-    assert len(models.names()) == 20
+    assert len(models.names()) == 33
 
 
 @backend

@@ -13,6 +13,7 @@ from tfshed.experiments.non_finite import NonFiniteError
 from tfshed.experiments.retraining.keep_epochs import KeepEpochs
 from tfshed.experiments.retraining.sources import EPOCHS
 from tfshed.experiments.save_checkpoints import CheckpointRules, SaveCheckpoints
+from tfshed.experiments.structured import SoftFilterPruning
 from tfshed.observe.progress import Progress
 from tfshed.observe.snapshot_file import MASKS
 
@@ -65,6 +66,8 @@ def fit(
     epoch, offset = divmod(start, run.steps_per_epoch)
     chief = run.distribution.is_chief
     callbacks: list[Any] = [tfshed.UpdatePruningStep()] if run.prunes else []
+    if run.phase.soft_filters:
+        callbacks.append(SoftFilterPruning(run.phase.soft_filters))
     keep_ratio = tfshed.KeepRatio(
         run.path if chief else None,
         validation_data=run.validation_data() if run.config.prune.evaluate_updates else None,
@@ -111,8 +114,7 @@ def fit(
     )
     if chief:
         shown = ("loss", "accuracy", "val_accuracy", *(("keep_actual",) if run.prunes else ()))
-        label = f"{run.settings.phase} {run.config.model.name}"
-        callbacks.append(Progress(label, shown, total=run.total_steps, start=start))
+        callbacks.append(Progress(run.label, shown, total=run.total_steps, start=start))
     data = run.train_data(start)
     options = {"validation_data": run.validation_data(), "callbacks": callbacks}
     try:

@@ -53,6 +53,9 @@ def recipe() -> ConfigDict:
       and comes back until its end, each along half a cosine, as goes with "one_cycle"),
       `clip_norm` (0: none), `weight_decay` d (d * w is added to the gradient) of `decay_on`
       "kernels" (of convolutions and dense layers) or "all" (trainable variables),
+      `scale_penalty` (of network slimming: so many times the sum of |gamma| over all normalisation
+      is added to the loss), `soft_filters` (of soft filter pruning: after every epoch this fraction
+      of the filters of each convolution becomes zero),
       `label_smoothing`, `jit_compile` ("auto", "true", "false"), `steps_per_execution`,
       `learning_rate`.
     * `learning_rate`: `schedule` (see `tfshed.learning_rates.register`) with `rates` (the first
@@ -81,7 +84,11 @@ def recipe() -> ConfigDict:
 
     * `retrain` besides: `strategy` (see `tfshed.experiments.retraining.strategies`), which says
       where weights come from, at which rate and how long; `sparsity` (0: no pruning, the control),
-      `criterion`, `granularity`, `scope`, `select` of the pruning before; `rounds`: prune and
+      `criterion`, `granularity`, `scope`, `select` of the pruning before; `filters`: if not "",
+      whole filters are taken out in its place, so that a smaller net is retrained ("l1" or "l2":
+      those of lowest norm, "random": any, each a fraction `sparsity` of every convolution or as in
+      `preset`, see `tfshed.experiments.structured.preset`; "scale": a fraction `sparsity` of all,
+      those of lowest |gamma|); `rounds`: prune and
       retrain so many times, each time the same fraction of what is left; `budget_most`: Scratch-B
       has at most so many times the epochs of training (None: no limit; 2 on ImageNet).
       `learning_rate.schedule` "as_strategy" is the strategy's.
@@ -171,6 +178,8 @@ def recipe() -> ConfigDict:
             "granularity": "unstructured",
             "scope": "global",
             "select": placeholder(str),
+            "filters": "",
+            "preset": "",
             "rounds": 1,
             "budget_most": placeholder(float),
         }
@@ -193,6 +202,8 @@ def _phase(epochs: int, rates: tuple[float, ...], milestones: tuple[float, ...])
             "clip_norm": 0.0,
             "weight_decay": 0.0,
             "decay_on": "kernels",
+            "scale_penalty": 0.0,
+            "soft_filters": 0.0,
             "label_smoothing": 0.0,
             "jit_compile": "auto",
             "steps_per_execution": 1,

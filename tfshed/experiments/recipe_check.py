@@ -18,6 +18,8 @@ from tfshed.datasets import AUGMENTATIONS
 from tfshed.experiments.controls import controlled
 from tfshed.experiments.recipe import PHASES, recipe
 from tfshed.experiments.retraining.strategies import STRATEGIES
+from tfshed.experiments.structured.presets import PRESETS
+from tfshed.experiments.structured.prune_filters import NORMS
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -90,7 +92,8 @@ def _check_phase(path: str, phase: Any) -> None:
     _choice(f"{path}.decay_on", phase.decay_on, ("kernels", "all"))
     for name in ("momentum", "label_smoothing"):
         _number(f"{path}.{name}", phase[name], least=0, below=1)
-    for name in ("weight_decay", "clip_norm"):
+    _number(f"{path}.soft_filters", phase.soft_filters, least=0, below=1)
+    for name in ("weight_decay", "clip_norm", "scale_penalty"):
         _number(f"{path}.{name}", phase[name], least=0, most=1e30)
     _check_rate(f"{path}.learning_rate", phase.learning_rate)
 
@@ -185,6 +188,15 @@ def _check_retraining(path: str, phase: Any) -> None:
     if phase.select is not None:
         _regex(f"{path}.select", phase.select)
     check_int(f"{path}.rounds", phase.rounds, 1, MOST)
+    _choice(f"{path}.filters", phase.filters, ("", *NORMS, "scale"))
+    if phase.filters and phase.rounds > 1:
+        raise ValueError(
+            f"{path}.rounds: expected 1 with {path}.filters, since the net is another one after "
+            f"the first round; received {phase.rounds}"
+        )
+    if phase.preset:
+        PRESETS.get(phase.preset, f"{path}.preset")
+        _choice(f"{path}.filters", phase.filters, NORMS)
     if phase.budget_most is not None:
         _number(f"{path}.budget_most", phase.budget_most, least=1, most=MOST_EPOCHS)
 

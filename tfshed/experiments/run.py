@@ -27,6 +27,7 @@ from tfshed.experiments.non_finite import non_finite
 from tfshed.experiments.recipe_check import AS_STRATEGY
 from tfshed.experiments.recorded import comparable, missing_rows, read_json
 from tfshed.experiments.results import as_json, results, results_table
+from tfshed.experiments.retraining.smaller_net import copy_of
 from tfshed.experiments.retraining.sources import at_epoch, read_weights
 from tfshed.experiments.retraining.starting_point import (
     StartingPoint,
@@ -38,6 +39,7 @@ from tfshed.experiments.retraining.strategies import STRATEGIES
 from tfshed.experiments.run_lock import run_lock
 from tfshed.experiments.scaling import scaled
 from tfshed.experiments.settings import Settings
+from tfshed.experiments.structured import put_scale_penalty
 from tfshed.observe.replace_file import replace_file
 from tfshed.observe.run_directory import RunDirectory
 
@@ -50,6 +52,7 @@ class Run:
     Args:
         settings: What to run.
         distribution: What `tfshed.distribution.setup` returns. None (default) means one device.
+        label: What the line of progress begins with. None (default) means phase and network.
 
     Raises:
         ValueError, FileNotFoundError: The data, the model or the recipe is not as it has to be.
@@ -67,8 +70,14 @@ class Run:
         (3, ['model.keras'])
     """
 
-    def __init__(self, settings: Settings, distribution: distributed.Distribution | None = None):
+    def __init__(
+        self,
+        settings: Settings,
+        distribution: distributed.Distribution | None = None,
+        label: str | None = None,
+    ):
         self.settings = settings
+        self.label = label or f"{settings.phase} {settings.config.model.name}"
         self.distribution = distribution or distributed.setup("one_device")
         self.config = controlled(scaled(settings.config))
         self.phase = self.config[settings.phase]
@@ -137,6 +146,8 @@ class Run:
     def _initial_net(self) -> Any:
         """The net with the weights that the run begins with."""
         given, seed = self.config.initial_weights, self.settings.seed
+        if self.start is not None and self.start.smaller is not None:
+            return copy_of(self.start.smaller)
         if self.retrains:
             return self._net(seed)
         if at_epoch(given) is None:
@@ -152,6 +163,8 @@ class Run:
             model = self._initial_net()
             if self.prunes and phase.match_scale:
                 match_scale(model)
+            if phase.scale_penalty:
+                put_scale_penalty(model, phase.scale_penalty)
             if self.prunes:
                 model = from_recipe.pruned(model, phase, self.steps_per_epoch, self.settings.seed)
             model.compile(

@@ -42,8 +42,13 @@ def build(
     Args:
         name: One of `names()`:
 
-            * resnet20, resnet32, resnet56, resnet110: see `tfshed.models.resnet`; options width,
-              shortcut, bn_momentum, bn_epsilon;
+            * resnet8, resnet14, resnet20, resnet26, resnet32, resnet38, resnet44, resnet56,
+              resnet62, resnet110: see `tfshed.models.resnet`; options width, shortcut, bn_momentum,
+              bn_epsilon;
+            * preresnet20, preresnet29, preresnet56, preresnet110, preresnet164: see
+              `tfshed.models.preresnet`; options width, bn_momentum, bn_epsilon;
+            * densenet40, densenet_bc40, densenet_bc100: see `tfshed.models.densenet`; options
+              growth, bn_momentum, bn_epsilon;
             * vgg16_bn, vgg19_bn: for CIFAR, see `tfshed.models.vgg.vgg_bn`; options width,
               bn_momentum, bn_epsilon;
             * lenet_300_100: see `tfshed.models.lenet`; no options;
@@ -62,9 +67,10 @@ def build(
             al. 2020.
         preprocessing: "none" (only a cast to float), "unit" (x / 255), "standardize" (each image
             separately: (x - mean) / max(deviation, 1 / sqrt(n)) over its n numbers), "imagenet"
-            (what the network of keras.applications expects), or (means, deviations) with a number
-            for each channel, in units of 0 to 255. Default None: "imagenet" for networks of
-            keras.applications, "unit" for lenet_300_100, "standardize" for the others.
+            (what the network of keras.applications expects), "cifar" (the means and deviations of
+            CIFAR-10), or (means, deviations) with a number for each channel, in units of 0 to
+            255. Default None: "imagenet" for networks of keras.applications, "unit" for
+            lenet_300_100, "standardize" for the others.
         seed: An int >= 0 that makes initial weights and dropout reproducible; global random states
             are not changed. Default None: they depend on `keras.utils.set_random_seed`.
         weights: A `.weights.h5` or `.keras` file of this network, which may be pruned, or

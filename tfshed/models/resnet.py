@@ -260,7 +260,8 @@ def _zero_padded(x: Any, filters: int, strides: int, name: str) -> Any:
     )(x)
 
 
-for _depth in (8, 20, 32, 56, 110):
+# "resnet50" is the network of keras.applications.
+for _depth in (8, 14, 20, 26, 32, 38, 44, 56, 62, 110):
     register(f"resnet{_depth}", options=("width", "bn_momentum", "bn_epsilon", "shortcut"))(
         functools.partial(resnet, _depth)
     )

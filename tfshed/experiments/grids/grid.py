@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from tfshed.experiments.controls import with_controls
 from tfshed.experiments.recipe_check import check
 from tfshed.experiments.retraining.rounds import rounds_of
@@ -38,7 +40,13 @@ class Cell:
     @property
     def folder(self) -> str:
         """The cell's folder within that of a seed."""
-        return "--".join(re.sub(r"[^\w.]+", "-", name) for name in (self.row, self.column))
+        names = (name for name in (self.row, self.column) if name)
+        return "--".join(re.sub(r"[^\w.]+", "-", name) for name in names)
+
+    @property
+    def label(self) -> str:
+        """What the cell is called where its progress is shown."""
+        return ", ".join(name for name in (self.row, self.column) if name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +54,8 @@ class Grid:
     """Rows x columns of runs that start from one trained net for each seed.
 
     A row or column is a name with the fields that it changes, such as
-    {"fine_tune": {"retrain.strategy": "fine_tune"}}. A column's changes come after a row's.
+    {"fine_tune": {"retrain.strategy": "fine_tune"}}. A column's changes come after a row's. A grid
+    whose columns are {"": {}} is a list of rows.
 
     Two kinds of controls are columns by default: "not pruned" retrains the dense net as each row
     says, with the same budget; and where columns prune by a criterion other than chance, there is a
@@ -59,6 +68,8 @@ class Grid:
         seeds: of the runs.
         phase: that the cells run. Default "retrain".
         controls: whether to add the columns above. Default True.
+        weights: a file or run that every cell starts from. Default "": a net is trained for each
+            seed.
 
     Raises:
         ValueError: no rows, columns or seeds, or a recipe that cannot be.
@@ -78,6 +89,7 @@ class Grid:
     seeds: tuple[int, ...] = (0, 1, 2)
     phase: str = "retrain"
     controls: bool = True
+    weights: str = ""
 
     def __post_init__(self) -> None:
         for name in ("rows", "columns", "seeds"):
@@ -98,9 +110,11 @@ class Grid:
         added: dict[str, Changes] = {NOT_PRUNED: {"retrain.sparsity": 0.0}}
         for changes in self.columns.values():
             prunes = self._changed(changes).retrain
-            if prunes.criterion != "random" and prunes.sparsity:
-                name = f"random {prunes.sparsity:g}"
-                added.setdefault(name, {**changes, "retrain.criterion": "random"})
+            if not prunes.sparsity or "random" in (prunes.criterion, prunes.filters):
+                continue
+            name = f"random {prunes.preset or format(prunes.sparsity, 'g')}"
+            field = "filters" if prunes.filters else "criterion"
+            added.setdefault(name, {**changes, f"retrain.{field}": "random"})
         return {name: c for name, c in added.items() if name not in columns} | columns
 
     def _with_shadows(self, columns: dict[str, Changes]) -> dict[str, Changes]:
@@ -119,6 +133,22 @@ class Grid:
             Cell(row, column, self.phase, self._changed(changes, more))
             for (row, changes), (column, more) in pairs
         ]
+
+    def recorded(self, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """All that the results depend on, as JSON can hold it, but for the seeds.
+
+        Args:
+            options: of every run, as for `run_grid`.
+        """
+        found = {
+            "config": self.config.to_dict(),
+            "rows": {name: dict(changes) for name, changes in self.rows.items()},
+            "columns": {name: dict(changes) for name, changes in self.all_columns().items()},
+            "phase": self.phase,
+            "backend": keras.backend.backend(),
+            "options": {k: str(v) for k, v in (options or {}).items() if k != "data_dir"},
+        }
+        return found | ({"weights": self.weights} if self.weights else {})
 
     def _changed(self, *changes: Changes) -> Any:
         config = self.config.copy_and_resolve_references()
@@ -142,7 +172,7 @@ class Grid:
     ) -> list[Settings]:
         """The runs of a cell with a seed, in their order; the last one has its result."""
         config = cell.config.copy_and_resolve_references()
-        config.initial_weights = str(folder / f"seed{seed}" / "base")
+        config.initial_weights = self.weights or str(folder / f"seed{seed}" / "base")
         workdir = folder / f"seed{seed}" / cell.folder
         return rounds_of(Settings(cell.phase, config, workdir, seed=seed, **options))
 

@@ -29,7 +29,7 @@ class GridTable(ShownInNotebooks):
         seeds: of the runs.
         rows, columns: names, in order.
         results: for each (row, column) the results of its runs, one for each seed.
-        nets: results of the nets that were trained first, one for each seed.
+        nets: results of the nets that were trained first, one for each seed; empty if none were.
     """
 
     seeds: Sequence[int]
@@ -110,7 +110,7 @@ class GridTable(ShownInNotebooks):
         count = len(self.seeds)
         seeds = "one seed" if count == 1 else f"{count} seeds, mean {PLUS_MINUS} standard deviation"
         nets = mean_and_deviation([float(net["after"]["accuracy"]) for net in self.nets])
-        return [f"{seeds}; the nets before pruning: {nets}"]
+        return [f"{seeds}; the nets before pruning: {nets}" if nets else seeds]
 
 
 def _comparable(result: dict[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,8 @@ def run_grid(
     part: tuple[int, int] = (0, 1),
     nets_only: bool = False,
     rows: Collection[str] | None = None,
+    show: bool = False,
+    write: bool = True,
     print_fn: Callable[[str], None] = print,
 ) -> GridTable | None:
     """Runs what is missing of a grid and writes its table; several cells in one process.
@@ -45,6 +47,9 @@ def run_grid(
             Nets are trained by the first; the others need them to be there.
         nets_only: train the nets and run no cells. Default False.
         rows: run the cells of these rows only. Default None: of all rows.
+        show: whether the progress of each run is printed. Default False: it is written to a file
+            beside the run's folder.
+        write: whether the table's files are written. Default True.
         print_fn: is told of the progress.
 
     Returns:
@@ -58,52 +63,46 @@ def run_grid(
         raise ValueError(f"rows: expected some of {list(grid.rows)}, received {unknown}")
     options = dict(options or {})
     folder = Path(folder)
-    recorded = {
-        "config": grid.config.to_dict(),
-        "rows": {name: dict(changes) for name, changes in grid.rows.items()},
-        "columns": {name: dict(changes) for name, changes in grid.all_columns().items()},
-        "phase": grid.phase,
-        "backend": keras.backend.backend(),
-        "options": {name: str(value) for name, value in options.items() if name != "data_dir"},
-    }
     if part[0] == 0:
-        RunDirectory(folder, recorded)
+        RunDirectory(folder, grid.recorded(options))
     wanted = [cell for cell in grid.cells() if rows is None or cell.row in rows]
     cells = [(cell, seed) for seed in grid.seeds for cell in wanted][part[0] :: part[1]]
     work: list[tuple[str, list[Settings]]] = []
-    if part[0] == 0:
+    if part[0] == 0 and not grid.weights:
         work += [(f"seed {s}, net", [grid.base_settings(folder, s, options)]) for s in grid.seeds]
     if nets_only:
         cells = []
-    work += [
-        (f"seed {s}, {c.row}, {c.column}", grid.cell_settings(c, folder, s, options))
-        for c, s in cells
-    ]
-    _run_all(work, print_fn)
-    return collect(grid, folder)
+    work += [(f"seed {s}, {c.label}", grid.cell_settings(c, folder, s, options)) for c, s in cells]
+    _run_all(work, print_fn, show)
+    return collect(grid, folder, write)
 
 
-def _run_all(work: list[tuple[str, list[Settings]]], print_fn: Callable[[str], None]) -> None:
+def _run_all(
+    work: list[tuple[str, list[Settings]]], print_fn: Callable[[str], None], show: bool
+) -> None:
     todo = [(name, runs) for name, runs in work if not (runs[-1].workdir / RESULTS).is_file()]
     if len(todo) < len(work):
         print_fn(f"{len(work) - len(todo)} of {len(work)} runs were finished earlier")
     started, steps = time.monotonic(), 0
     for number, (name, runs) in enumerate(todo, 1):
         for settings in runs:
-            steps += run_one(settings)
+            steps += run_one(settings, name if show else None)
         spent = time.monotonic() - started
         left = spent / number * (len(todo) - number)
         more = f", about {duration(left)} left" if number < len(todo) else ""
         print_fn(f"{number}/{len(todo)} {name}: {duration(spent)}{more}")
 
 
-def run_one(settings: Settings) -> int:
-    """One run with its lines in a file of its folder; returns its steps."""
-    run = Run(settings)
+def run_one(settings: Settings, label: str | None = None) -> int:
+    """One run with its lines in a file beside its folder, or shown under a label; its steps."""
+    run = Run(settings, label=label)
     settings.workdir.parent.mkdir(parents=True, exist_ok=True)
     log = settings.workdir.with_name(f"{settings.workdir.name}.{LOG}")
-    with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file):
-        run.run(print_fn=print)
+    if label is not None:
+        run.run(print_fn=lambda text: None)
+    else:
+        with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file):
+            run.run(print_fn=print)
     steps = run.total_steps
     del run
     # The graphs and arrays of a cell are of no use to the next one.
@@ -112,7 +111,7 @@ def run_one(settings: Settings) -> int:
     return steps
 
 
-def collect(grid: Grid, folder: Path) -> GridTable | None:
+def collect(grid: Grid, folder: Path, write: bool = True) -> GridTable | None:
     """The table of a grid whose cells are all finished, written to its folder; else None."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for cell in grid.cells():
@@ -120,9 +119,11 @@ def collect(grid: Grid, folder: Path) -> GridTable | None:
         if any(result is None for result in results):
             return None
         found[cell.row, cell.column] = [result for result in results if result is not None]
-    nets = [read_json(folder / f"seed{seed}" / "base" / RESULTS) for seed in grid.seeds]
+    seeds = () if grid.weights else grid.seeds
+    nets = [read_json(folder / f"seed{seed}" / "base" / RESULTS) for seed in seeds]
     table = GridTable(grid.seeds, list(grid.rows), list(grid.all_columns()), found, nets)
-    write_table(table, folder)
+    if write:
+        write_table(table, folder)
     return table
 
 

@@ -14,7 +14,11 @@ import tfshed
 from tfshed.attach.keras3.keep_zeros import hold_zeros
 from tfshed.attach.keras3.optimizer import pruning_optimizer
 from tfshed.core import granularity
-from tfshed.experiments.retraining.fresh_weights import OTHER_SEED, sparse_fresh_weights
+from tfshed.experiments.retraining.fresh_weights import (
+    OTHER_SEED,
+    fresh_weights,
+    sparse_fresh_weights,
+)
 from tfshed.experiments.retraining.masks import (
     Masks,
     keep_ratio,
@@ -22,6 +26,7 @@ from tfshed.experiments.retraining.masks import (
     masked,
     masks_of,
 )
+from tfshed.experiments.retraining.smaller_net import removed_filters, smaller
 from tfshed.experiments.retraining.sources import read_weights
 from tfshed.experiments.retraining.strategies import STRATEGIES, Strategy, budget_epochs
 from tfshed.observe.run_directory import SETTINGS
@@ -38,12 +43,15 @@ class StartingPoint:
         masks: as from `masks_of`.
         epochs: of retraining.
         keep: the fraction of all kernel weights that the masks keep.
+        smaller: the net that is retrained, where filters were taken out of that of the recipe;
+            `weights` and `masks` are then those of this net.
     """
 
     weights: list[np.ndarray]
     masks: Masks
     epochs: int
     keep: float
+    smaller: Any = None
 
 
 def starting_point(config: Any, build: Build, seed: int) -> StartingPoint:
@@ -64,6 +72,8 @@ def starting_point(config: Any, build: Build, seed: int) -> StartingPoint:
     trained = fresh
     if config.initial_weights != "fresh":
         trained = read_weights(config.initial_weights, model, "config.initial_weights")
+    if phase.filters and phase.sparsity:
+        return _without_filters(config, strategy, model, trained, fresh, seed)
     masks = _masks(model, phase, start, trained, seed)
     model.set_weights(trained)
     epochs = _epochs(config, strategy, model, masks)
@@ -72,6 +82,33 @@ def starting_point(config: Any, build: Build, seed: int) -> StartingPoint:
     for i in kernels_by_place(model):
         sizes[i] = trained[i].size
     return StartingPoint(masked(weights, masks), masks, epochs, keep_ratio(masks, sizes))
+
+
+def _without_filters(
+    config: Any,
+    strategy: Strategy,
+    model: Any,
+    trained: list[np.ndarray],
+    fresh: list[np.ndarray],
+    seed: int,
+) -> StartingPoint:
+    """The start of retraining a net from which filters were taken out."""
+    model.set_weights(trained)
+    dense = tfshed.flops(model).macs
+    gone = removed_filters(model, config.retrain, seed)
+    small = smaller(model, gone)
+    size = sum(weight.size for weight in trained)
+    left = small.count_params()
+    epochs = _epochs_for(config, strategy, dense, tfshed.flops(small).macs)
+    none: Masks = [None] * len(trained)
+    weights = _weights(config, strategy, model, none, trained, fresh, epochs, seed)
+    if strategy.weights in ("fresh", "sparse_fresh") and config.start.weights in ("", "fresh"):
+        small.set_weights(fresh_weights(small, seed + OTHER_SEED))
+    else:
+        model.set_weights(weights)
+        small = smaller(model, gone)
+    # Channels that a residual connection needs stay in the net with filters of zeros.
+    return StartingPoint(small.get_weights(), masks_of(small), epochs, left / size, small)
 
 
 def _masks(model: Any, phase: Any, start: Any, trained: list[np.ndarray], seed: int) -> Masks:
@@ -99,16 +136,21 @@ def _masks(model: Any, phase: Any, start: Any, trained: list[np.ndarray], seed: 
 
 
 def _epochs(config: Any, strategy: Strategy, model: Any, masks: Masks) -> int:
-    if strategy.epochs == "given":
-        return int(config.retrain.epochs)
-    training = int(config.train.epochs)
-    if strategy.epochs == "training":
-        return training
     dense = tfshed.flops(model).macs
     weights = model.get_weights()
     model.set_weights(masked(weights, masks))
     left = tfshed.flops(model).macs_left
     model.set_weights(weights)
+    return _epochs_for(config, strategy, dense, left)
+
+
+def _epochs_for(config: Any, strategy: Strategy, dense: int, left: int) -> int:
+    """The epochs of retraining, where a dense net costs so many multiply-adds and this one less."""
+    if strategy.epochs == "given":
+        return int(config.retrain.epochs)
+    training = int(config.train.epochs)
+    if strategy.epochs == "training":
+        return training
     return budget_epochs(training, dense, left, config.retrain.budget_most)
 
 
