@@ -110,6 +110,21 @@ def test_networks_that_slimming_prunes_have_their_published_sizes(
         assert 2 * found.macs == pytest.approx(operations, rel=0.015)
 
 
+# Luo et al. 2017 (ThiNet), tables 2 and 4, in millions of parameters.
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [
+        ("thinet_vgg16_gap", 8.32),
+        ("thinet_vgg16_tiny", 1.32),
+        pytest.param("thinet_resnet50_30", 8.66, marks=pytest.mark.slow),
+    ],
+)
+def test_nets_that_papers_left_have_their_published_sizes(name, millions):
+    model = models.build(name, input_shape=(64, 64, 3), classes=1000)
+    trained = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    assert trained / 1e6 == pytest.approx(millions, abs=0.006)
+
+
 @pytest.mark.parametrize("name", ["preresnet20", "densenet_bc40", "densenet40"])
 def test_networks_refuse_what_they_cannot_be(name):
     model = models.build(name, input_shape=(8, 8, 1), classes=3)
@@ -128,7 +143,7 @@ def test_networks_refuse_what_they_cannot_be(name):
 
 def test_the_names_are_all_tested():
     assert set(models.names()) >= {"resnet20", "resnet56", "resnet110", "vgg16", "convnext_tiny"}
-    assert len(models.names()) == 33
+    assert len(models.names()) == 45
 
 
 @backend

@@ -52,6 +52,8 @@ def build(
             * vgg16_bn, vgg19_bn: for CIFAR, see `tfshed.models.vgg.vgg_bn`; options width,
               bn_momentum, bn_epsilon;
             * lenet_300_100: see `tfshed.models.lenet`; no options;
+            * thinet_vgg16_conv and others of `tfshed.models.pruned_imagenet`, which are small nets
+              of papers; no options;
             * resnet50, vgg16, inception_v3, efficientnet_b0, convnext_tiny, mobilenet_v3_large and
               mobilenet_v3_small of keras.applications; the last two have the options alpha,
               minimalistic and dropout_rate.
