@@ -41,7 +41,7 @@ def run_here(*arguments):
     plain, out, err = keras.Model.compile, io.StringIO(), io.StringIO()
 
     def compile_without_xla(self, *args, **kwargs):
-        return plain(self, *args, jit_compile=False, **kwargs)
+        return plain(self, *args, **{**kwargs, "jit_compile": False})
 
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         patch.setattr(keras.Model, "compile", compile_without_xla)
@@ -92,7 +92,6 @@ def test_writes_table_curves_and_csv(first):
 
 
 def test_the_saved_model_has_the_zeros_and_the_outputs(first):
-    import keras
     import numpy as np
     import tensorflow as tf
 
