@@ -4,11 +4,13 @@
 
 Small models of many kinds are pruned to 80 % and written in each format, whose own check compares
 the outputs (of SavedModels to the bit). Prints a table in Markdown: "yes", or "no" with the number
-of a reason below the table.
+of a reason below the table. Models of KerasHub are among them if it is installed (`pip install
+keras-hub`).
 """
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import sys
 import tempfile
@@ -73,6 +75,25 @@ def mixed():
     return stack((64,), L.Dense(64, dtype="mixed_float16"), L.Dense(10, dtype="float32"))
 
 
+SMALL = {"vocabulary_size": 30, "num_layers": 1, "hidden_dim": 16, "intermediate_dim": 32}
+
+
+def hub(name: str, **options):
+    """A small, untrained model of KerasHub, as a net of its backbone and a head."""
+    import keras_hub
+
+    backbone = getattr(keras_hub.models, f"{name}Backbone")(**options)
+    found = backbone(backbone.input)
+    x = found["sequence_output"] if isinstance(found, dict) else found
+    x = L.GlobalAveragePooling1D()(x)
+    return keras.Model(backbone.input, L.Dense(2, name="head")(x))
+
+
+def places(model):
+    """The inputs of a model of KerasHub with a fixed number of places, which LiteRT needs."""
+    return [{key: keras.InputSpec(shape=(1, 8), dtype="int32") for key in model.input}]
+
+
 ZOO: dict[str, Callable[[], keras.Model]] = {
     "dense layers": lambda: stack((64,), L.Dense(128, activation="relu"), L.Dense(10)),
     "ResNet": lambda: resnet(8, IMAGE, 10),
@@ -80,6 +101,12 @@ ZOO: dict[str, Callable[[], keras.Model]] = {
     "MobileNetV1": lambda: sparse_mobilenet_v1(IMAGE, 10, width=0.1),
     "MobileNetV3 without gates": lambda: inverted_residuals(
         "sparse_mobilenet_v3_small", IMAGE, 10, width=0.25
+    ),
+    "MobileNetV1 of `keras.applications`": lambda: keras.applications.MobileNet(
+        IMAGE, alpha=0.25, weights=None, classes=10
+    ),
+    "MobileNetV3 of `keras.applications`": lambda: keras.applications.MobileNetV3Small(
+        IMAGE, alpha=0.35, weights=None, classes=10
     ),
     "squeeze-and-excitation, silu (EfficientNet)": squeeze_and_excitation,
     "Transformer (ViT, BERT)": transformer,
@@ -92,6 +119,14 @@ ZOO: dict[str, Callable[[], keras.Model]] = {
     "mixed_float16": mixed,
     "quantized by `model.quantize`": lambda: stack((64,), L.Dense(64), L.Dense(10)),
 }
+GROUPED = {"num_query_heads": 2, "num_key_value_heads": 1}
+HUB: dict[str, Callable[[], keras.Model]] = {
+    "BERT": lambda: hub("Bert", num_heads=2, max_sequence_length=8, **SMALL),
+    "GPT-2": lambda: hub("GPT2", num_heads=2, max_sequence_length=8, **SMALL),
+    "Llama": lambda: hub("Llama", **GROUPED, **SMALL),
+    "Gemma": lambda: hub("Gemma", head_dim=8, **GROUPED, **SMALL),
+}
+ZOO |= {f"{name} of KerasHub": make for name, make in HUB.items()}
 RECURRENT = ("LSTM", "GRU", "ConvLSTM")
 FORMATS = {
     "`saved_model`": lambda model, path, _: tfshed.export.saved_model(model, path),
@@ -115,14 +150,20 @@ def reason(error: Exception) -> str:
 def main() -> None:
     reasons: list[str] = []
     print(f"| model | {' | '.join(FORMATS)} |\n|---|{'---|' * len(FORMATS)}")
+    with_hub = importlib.util.find_spec("keras_hub") is not None
     for name in sys.argv[1:] or ZOO:
+        if "KerasHub" in name and not with_hub:
+            print(f"{name} is left out: pip install keras-hub", file=sys.stderr)
+            continue
         keras.utils.set_random_seed(0)
         model = tfshed.sparsify(ZOO[name](), 0.8)
         if "quantize" in name:
             model.quantize("int8")
         cells = []
         for write in FORMATS.values():
-            more = {"batch_size": 1} if name in RECURRENT else {}
+            more: dict[str, object] = {"batch_size": 1} if name in RECURRENT else {}
+            if "KerasHub" in name:
+                more = {"input_signature": places(model)}
             with tempfile.TemporaryDirectory() as folder:
                 try:
                     write(model, Path(folder, "model"), more)

@@ -55,6 +55,8 @@ def run(
     files: Sequence[str | os.PathLike[str]],
     inputs: Sequence[Mapping[str, np.ndarray]],
     rounds: int = 0,
+    in_a_row: int = 1,
+    prefix: Sequence[str] = (),
 ) -> list[Run]:
     """Runs each file once for its outputs, and all of them in turn `rounds` times for their times.
 
@@ -62,6 +64,9 @@ def run(
         files: LiteRT files with a fixed batch.
         inputs: for each file its inputs, in the order of its signature; float32, int32 or uint8.
         rounds: how often each file is timed.
+        in_a_row: how many timed runs of a file follow each other before the next file's turn. With
+            more than one, an untimed run goes before them, which fills the processor's caches.
+        prefix: a command that Node is given to, such as ("taskset", "--cpu-list", "0").
 
     Raises:
         RuntimeError: Node or LiteRT.js is missing, or Node ended with an error.
@@ -72,6 +77,7 @@ def run(
         job = {
             "package": str(package().resolve()),
             "rounds": rounds,
+            "in_a_row": in_a_row,
             "files": [
                 {"path": str(Path(file).resolve()), "inputs": _written(given, Path(folder, str(i)))}
                 for i, (file, given) in enumerate(zip(files, inputs, strict=True))
@@ -79,8 +85,15 @@ def run(
         }
         path = Path(folder, "job.json")
         path.write_text(json.dumps(job))
-        command = ["node", "--experimental-wasm-relaxed-simd", FOLDER / "under_node.mjs", path]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+        script = [FOLDER / "under_node.mjs", path]
+        command = [*prefix, "node", "--experimental-wasm-relaxed-simd", *script]
+        answer = Path(folder, "answer.json")
+        # Into a file: a pipe may be full before this process reads it, and Node would wait.
+        with answer.open("w") as stream:
+            done = subprocess.run(
+                command, stdout=stream, stderr=subprocess.PIPE, text=True, timeout=SECONDS
+            )
+        written = answer.read_text()
     if done.returncode:
         raise RuntimeError(f"LiteRT.js under Node ended with an error:\n{done.stderr[-2000:]}")
     return [
@@ -89,7 +102,7 @@ def run(
             found["times"],
             found["error"],
         )
-        for found in json.loads(done.stdout)
+        for found in json.loads(written)
     ]
 
 

@@ -6,6 +6,7 @@ On x86 with AVX, which most machines that run these tests have, XNNPACK runs not
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -39,11 +40,27 @@ def litert_js(files, inputs):
 
 
 def qemu(files, inputs):
-    """The same by ai-edge-litert on an emulated processor without AVX."""
+    """The same by ai-edge-litert on an emulated x86 processor without AVX."""
+    return _emulated(["qemu-x86_64", "-cpu", "Nehalem", sys.executable], files, inputs)
+
+
+def aarch64(files, inputs):
+    """The same on an emulated 64-bit ARM processor."""
+    root = _arm_folder()
+    command = ["qemu-aarch64", "-L", f"{root}/root", f"{root}/root/usr/bin/python3.11"]
+    return _emulated(command, files, inputs, PYTHONPATH=str(root / "site"), PYTHONHOME="")
+
+
+def _emulated(python, files, inputs, **environment):
     for file, given in zip(files, inputs, strict=True):
         np.savez(f"{file}.in.npz", **given)
-    command = ["qemu-x86_64", "-cpu", "Nehalem", sys.executable, "-c", UNDER_QEMU, *map(str, files)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        [*python, "-c", UNDER_QEMU, *map(str, files)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, **environment},
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     found = [dict(np.load(f"{file}.out.npz")) for file in files]
     return [str(outputs["error"]) if "error" in outputs else outputs for outputs in found]
@@ -57,5 +74,21 @@ def _no_qemu() -> str:
     return "" if Path("/proc/cpuinfo").exists() else "qemu-user needs Linux"
 
 
+def _arm_folder() -> Path:
+    return Path(os.environ.get("TFSHED_AARCH64") or Path(__file__).parents[2] / "out" / "aarch64")
+
+
+def _no_aarch64() -> str:
+    if shutil.which("qemu-aarch64") is None:
+        return "qemu-aarch64 is not installed (Debian: apt-get install qemu-user)"
+    if not (_arm_folder() / "site" / "ai_edge_litert").is_dir():
+        return f"no Python for ARM in {_arm_folder()} (scripts/aarch64 puts one there)"
+    return ""
+
+
 # By name: a function of files and inputs, and what is lacking to call it.
-ENGINES = {"LiteRT.js": (litert_js, _litert_js.missing()), "qemu": (qemu, _no_qemu())}
+ENGINES = {
+    "LiteRT.js": (litert_js, _litert_js.missing()),
+    "qemu": (qemu, _no_qemu()),
+    "aarch64": (aarch64, _no_aarch64()),
+}
