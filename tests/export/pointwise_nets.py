@@ -67,6 +67,14 @@ def five_by_five():
     return keras.Model(inputs, pooled(x))
 
 
+def dense_over_channels():
+    """1x1 convolutions written as dense layers, with and without a bias and an activation."""
+    inputs, x = start()
+    x = L.Dense(16, activation="relu", bias_initializer="normal", name="point0")(deep(x, 0))
+    x = L.Dense(32, use_bias=False, name="point1")(deep(x, 1, 2))
+    return keras.Model(inputs, pooled(point(L.ReLU()(x), 2, 32)))
+
+
 def resized():
     inputs, x = start()
     x = point(deep(x, 0, 2), 0, 16)
@@ -155,6 +163,7 @@ SPARSE = (
     v1,
     v2,
     five_by_five,
+    dense_over_channels,
     resized,
     ends_in_convolution,
     ends_in_softmax,

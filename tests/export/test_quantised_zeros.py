@@ -37,13 +37,50 @@ def test_litert_files_keep_every_zero_and_grow_by_none(tmp_path, values, sparse_
     assert found.size <= found.dense_size
 
 
-@pytest.mark.filterwarnings("ignore:Layer InputLayer does not have")
-@pytest.mark.parametrize("mode", ["int8", "int4"])
-def test_keras_own_quantisation_keeps_every_zero(mode):
-    dense = keras.layers.Dense(32, name="hidden", use_bias=False)
-    model = tfshed.sparsify(keras.Sequential([keras.Input((64,)), dense]), 0.8)
-    zero = dense.kernel.numpy() == 0
-    model.quantize(mode)
+WIDTH = 32
+TOKENS = [np.random.default_rng(seed).integers(0, 50, (1, 4)) for seed in range(4)]
+
+
+def net():
+    layers = [keras.layers.Embedding(50, WIDTH, name="embedding")]
+    layers += [keras.layers.Dense(WIDTH, name=name, use_bias=False) for name in ("hidden", "head")]
+    return keras.Sequential([keras.Input((4,), dtype="int32"), *layers])
+
+
+def quantize(model, mode):
+    config = None
+    if mode == "gptq":
+        structure = {"pre_block_layers": model.layers[:1], "sequential_blocks": model.layers[1:]}
+        config = keras.quantizers.GPTQConfig(
+            dataset=TOKENS,
+            tokenizer=lambda tokens: tokens,
+            num_samples=len(TOKENS),
+            sequence_length=4,
+            group_size=-1,
+            quantization_layer_structure=structure,
+        )
+    model.quantize(mode, config=config, filters="hidden|head")
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4", "gptq"])
+def test_keras_own_quantisation_keeps_every_zero(mode, capfd):
+    model = tfshed.sparsify(net(), 0.8, select="hidden|head", scope="layer")
+    layer = model.get_layer("hidden")
+    zero = layer.kernel.numpy() == 0
+    quantize(model, mode)
     # What the layer gives for each input by itself is a row of the kernel that it computes with.
-    computed = np.asarray(dense(np.eye(64, dtype="float32")))
-    assert zero.mean() > 0.79 and not computed[zero].any() and computed[~zero].any()
+    computed = np.asarray(layer(np.eye(WIDTH, dtype="float32")))
+    assert zero.mean() > 0.79 and not computed[zero].any()
+    # A few small weights round to zero in four bits.
+    assert np.count_nonzero(computed[~zero]) > 0.8 * np.count_nonzero(~zero)
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4", "gptq"])
+def test_a_quantized_model_is_not_pruned_and_stays_as_it_is(mode, capfd):
+    model = net()
+    quantize(model, mode)
+    before = [np.asarray(weight) for weight in model.weights]
+    with pytest.raises(ValueError, match="only floating weights are pruned"):
+        tfshed.sparsify(model, 0.8, select="hidden|head")
+    for weight, value in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(np.asarray(weight), value)

@@ -22,6 +22,7 @@ from tfshed import export
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="holds on TensorFlow only"
 )
+L = keras.layers
 LARGEST = float(np.finfo("float32").max)
 
 
@@ -49,13 +50,29 @@ def some_by_default(makes, chosen):
     ]
 
 
-@pytest.mark.parametrize("make", some_by_default(nets.SPARSE, (nets.v2, nets.ends_in_convolution)))
+DEFAULT = (nets.v2, nets.ends_in_convolution, nets.dense_over_channels)
+
+
+@pytest.mark.parametrize("make", some_by_default(nets.SPARSE, DEFAULT))
 def test_what_fits_the_rules_is_foretold_as_sparse(tmp_path, make):
     found = written(nets.pruned(make), tmp_path / "net.tflite")
     foretold = runs_sparse(found)
     foretold.pop("head", None)
     assert foretold and all(foretold.values())
     assert "convolutions sparse, where it has sparse kernels (ARM" in str(found)
+
+
+def over_places(axes):
+    """A net that is all dense layers over the places of its inputs."""
+    layers = [keras.Input(axes), L.Dense(64, activation="relu", name="point0"), L.Dense(64)]
+    return tfshed.sparsify(keras.Sequential(layers), 0.85, scope="layer")
+
+
+@pytest.mark.parametrize("axes", [(8, 32), (2, 4, 32)])
+def test_dense_layers_that_gain_nothing_stay_dense_layers(tmp_path, axes):
+    found = written(over_places(axes), tmp_path / "net.tflite")
+    assert {row.op for row in found.rows} == {"FULLY_CONNECTED"}
+    assert not any(row.xnnpack for row in found.rows)
 
 
 REASONS = {
@@ -196,6 +213,8 @@ PROBES = [
     (nets.v2, 3, 0.8),
     (nets.v2, 5, 0.6),
     (nets.five_by_five, 0, 0.8),
+    (nets.dense_over_channels, 0, 0.8),
+    (nets.dense_over_channels, 1, 0.8),
     (nets.five_by_five, 1, 0.8),
     (nets.resized, 1, 0.8),
     (nets.ends_in_convolution, 1, 0.8),
@@ -251,7 +270,11 @@ def test_the_probe_finds_dense_kernels_on_this_machine(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "make", some_by_default((*nets.SPARSE, *nets.DENSE), (nets.ends_in_convolution, nets.gates))
+    "make",
+    some_by_default(
+        (*nets.SPARSE, *nets.DENSE),
+        (nets.ends_in_convolution, nets.dense_over_channels, nets.gates),
+    ),
 )
 def test_the_report_and_the_table_say_the_same(tmp_path, make):
     model = nets.pruned(make)
@@ -261,7 +284,8 @@ def test_the_report_and_the_table_say_the_same(tmp_path, make):
         row.path.split("/")[-2]: verdict.faster
         for row in found.kernels
         for verdict in row.runtimes
-        if verdict.runtime == "LiteRT, XNNPACK" and row.shape[:2] == (1, 1)
+        if verdict.runtime == "LiteRT, XNNPACK"
+        and (row.shape[:2] == (1, 1) or row.layer == "Dense")
     }
     assert report == table
     assert ("on 64-bit ARM (phones)" in found.text) == any(table.values())

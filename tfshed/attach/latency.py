@@ -24,6 +24,8 @@ OPERATIONS = ("Add", "Multiply", "Identity", "Relu", "Relu6", "LeakyRelu", "Elu"
 class PruneForLatencyOnXNNPack(PruningPolicy):
     """Prunes 1x1 convolutions, in models that XNNPACK can run sparse; tfmot's policy.
 
+    A `Dense` over the channels of an image counts as one: `export.litert` writes it so.
+
     Each input must lead to a 3x3 convolution of stride 2 over 3 channels, valid, after a
     `ZeroPadding2D(1)`. Each output must come from a `GlobalAveragePooling2D`. Between them there
     may be only what XNNPACK runs in that mode, and no other pooling. What is behind the pooling
@@ -49,11 +51,13 @@ class PruneForLatencyOnXNNPack(PruningPolicy):
     """
 
     def allow_pruning(self, layer: Any) -> bool:
-        """Whether the layer is a convolution of size 1x1."""
+        """Whether the layer is a convolution of size 1x1, or a `Dense` that is used as one."""
         if is_tf_keras(layer):
             return bool(_tfmot().allow_pruning(layer))
         # Depthwise ones have a class of their own, not derived from this one.
-        return isinstance(layer, L.Conv2D) and tuple(layer.kernel_size) == (1, 1)
+        if isinstance(layer, L.Conv2D):
+            return tuple(layer.kernel_size) == (1, 1)
+        return is_dense_over_channels(layer)
 
     def ensure_model_supports_pruning(self, model: Any) -> None:
         """Raises ValueError unless XNNPACK runs the model sparse from its start to its pooling."""
@@ -98,6 +102,16 @@ class PruneForLatencyOnXNNPack(PruningPolicy):
             return op in ends
 
         _first([c for op in starts for c in graph.consumers(op)], ends_or_fits, graph.consumers)
+
+
+def is_dense_over_channels(layer: Any) -> bool:
+    """Whether it is a `Dense` whose input has a height, a width and channels."""
+    if not isinstance(layer, L.Dense):
+        return False
+    try:
+        return len(layer.input.shape) == 4
+    except (AttributeError, ValueError):  # it was not called yet, or several times
+        return False
 
 
 def _tfmot() -> Any:
@@ -192,7 +206,7 @@ def _fits(operation: Any, graph: _Graph) -> bool:
     """What XNNPACK's sparse inference runs, as tfmot lists it."""
     if isinstance(operation, ELEMENTWISE):
         return True
-    if isinstance(operation, L.Conv2D | L.DepthwiseConv2D | L.Activation) and (
+    if isinstance(operation, L.Conv2D | L.DepthwiseConv2D | L.Dense | L.Activation) and (
         keras.activations.serialize(operation.activation) not in ACTIVATIONS
     ):
         return False
@@ -208,6 +222,8 @@ def _fits(operation: Any, graph: _Graph) -> bool:
     if isinstance(operation, L.Conv2D):
         shape = (operation.kernel_size, operation.strides, operation.dilation_rate)
         return operation.groups == 1 and all(tuple(s) == (1, 1) for s in shape)
+    if isinstance(operation, L.Dense):
+        return is_dense_over_channels(operation)
     if isinstance(operation, L.BatchNormalization):
         return operation.axis in (-1, 3)
     if isinstance(operation, L.UpSampling2D):

@@ -20,6 +20,7 @@ from tfshed.export.formats import register_format
 from tfshed.export.litert import interpreter
 from tfshed.export.litert.convert import VALUES, calibration_batches, check_layers, convert
 from tfshed.export.litert.converter_bugs import mend_file
+from tfshed.export.litert.dense_as_convolution import dense_as_convolutions
 from tfshed.export.litert.flatbuffer import parse, weight_uses
 from tfshed.export.litert.full_storage import ways_to_store
 from tfshed.export.litert.layer_table import LiteRTReport, rows
@@ -74,6 +75,9 @@ def litert(
       of 16, and take several times as long. Pass `sparse=False` if speed matters more than size.
     * "int8" with `representative_data`: activations are int8 too, with fixed scales. The inputs
       and outputs of the file stay float32.
+
+    A dense layer over the channels of a feature map (four axes) is written as a 1x1 convolution if
+    XNNPACK then runs it sparse; see `tfshed/export/litert/dense_as_convolution.py`.
 
     Where XNNPACK has sparse kernels, it cannot load some nets, such as those with a 1x1 convolution
     directly after a global pooling, and computes others wrong, such as those that concatenate 1x1
@@ -195,7 +199,8 @@ def _first_correct(
     for written, in_full in ways:
         content = dense
         if written is not dense:
-            content = separate_sparse_parts(mend_file(written)) or dense
+            content = dense_as_convolutions(mend_file(written))
+            content = separate_sparse_parts(content) or dense
         stored = [use for use in weight_uses(parse(content)) if use.block]
         # If no kernel can skip zeros, sparse storage is worth it only if the file is smaller.
         faster = any(not use.unpacking for use in stored)

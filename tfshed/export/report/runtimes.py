@@ -11,7 +11,7 @@ from typing import Any
 from keras import layers as L
 
 from tfshed.attach.keras3.private import graph_of, is_functional, nodes_of
-from tfshed.attach.latency import PruneForLatencyOnXNNPack
+from tfshed.attach.latency import PruneForLatencyOnXNNPack, is_dense_over_channels
 from tfshed.export.report.kernel_rows import KernelRow, Verdict
 
 # LiteRT's converter stores weights in blocks if at least this fraction of the zeros lies in whole
@@ -125,7 +125,8 @@ def behind_pooling(model: Any) -> set[int]:
         behind = not node.is_input and any(id(tensor) in pooled for tensor in node.input_tensors)
         if behind or isinstance(node.operation, L.GlobalAveragePooling2D):
             pooled |= {id(tensor) for tensor in node.output_tensors}
-        if behind and isinstance(node.operation, L.Conv2D):
+        conv = isinstance(node.operation, L.Conv2D) or _is_pointwise(node.operation)
+        if behind and conv:
             found.add(id(node.operation))
     return found
 
@@ -147,7 +148,7 @@ def _blocks(row: KernelRow, layer: Any) -> Verdict:
 
 def _is_pointwise(layer: Any) -> bool:
     if not isinstance(layer, L.Conv2D):
-        return False
+        return is_dense_over_channels(layer)
     shape = (layer.kernel_size, layer.strides, layer.dilation_rate)
     return layer.groups == 1 and all(tuple(s) == (1, 1) for s in shape)
 
