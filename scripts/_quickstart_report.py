@@ -66,6 +66,7 @@ def report(
         settings: What the user has chosen, for table.json.
         print_fn: Is given the texts.
     """
+    print_fn("\n" + "\n".join(write_files(run)))
     found = outcomes(run, grid)
     table = analysis.outcome_table(found)
     _, test = datasets.load_digits()
@@ -103,6 +104,25 @@ def pruned_file(run: RunDirectory) -> Path:
     """The net of the first seed and row."""
     folder = HIGH.replace(" ", "-")
     return run.path / "seed0" / folder / "model.keras"
+
+
+def write_files(run: RunDirectory) -> list[str]:
+    """Writes the pruned net of the first arm as a small file, and the report on it.
+
+    Returns:
+        Lines that say what to look at first.
+    """
+    net = keras.saving.load_model(pruned_file(run))
+    small = export.keras(net, run.path / "pruned.keras", overwrite=True)
+    page = run.path / "report" / "report.html"
+    # The other formats are measured by `tfshed report`, which takes longer.
+    export.report(net, path=page.parent, formats=("float32", "keras", "deflated_keras"))
+    return [
+        "Look at these first:",
+        f"  {page}   is the pruned net sparse, smaller, faster?",
+        f"  {small}   the pruned net, which keras.saving.load_model opens",
+        f"  tensorboard --logdir {run.path / 'seed0'}   accuracy and keep-ratios of all runs",
+    ]
 
 
 def export_network(run: RunDirectory) -> str:

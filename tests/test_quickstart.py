@@ -91,6 +91,23 @@ def test_writes_table_curves_and_csv(first):
     assert "max gap" in (path / "table.txt").read_text()
 
 
+def test_writes_a_report_tensorboard_files_and_the_pruned_net_and_opens_with_them(first):
+    import keras
+
+    path, said = first
+    first_words = said[: said.index("max gap")]
+    for name in ("report/report.html", "pruned.keras"):
+        assert str(path / name) in first_words and (path / name).is_file()
+    assert f"tensorboard --logdir {path / 'seed0'}" in first_words
+    for name in ARMS:
+        assert list(path.glob(f"seed0/{name.replace(' ', '-').replace(',', '')}/tensorboard/*"))
+    net = keras.saving.load_model(path / "pruned.keras")
+    kernels = [v.numpy() for v in net.trainable_variables if v.name == "kernel"]
+    zeros = sum((k == 0).sum() for k in kernels) / sum(k.size for k in kernels)
+    outcome = json.loads((path / "table.json").read_text())["arms"][ARMS[0]][0]
+    assert zeros == pytest.approx(outcome["sparsity"], abs=1e-6)
+
+
 def test_the_saved_model_has_the_zeros_and_the_outputs(first):
     import numpy as np
     import tensorflow as tf
