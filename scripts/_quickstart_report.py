@@ -37,6 +37,7 @@ def outcomes(run: RunDirectory, grid: Grid) -> Outcomes:
                     steps_per_epoch=steps,
                     before=result["before"]["accuracy"],
                     pruned=cell.row != CONTROL,
+                    observed=result.get("observe", False),
                     seed=seed,
                     sparsity=result["kernel_sparsity"],
                     seconds=result["steps"] / speed if speed else 0.0,

@@ -33,6 +33,22 @@ def test_outcome_takes_the_widest_gap_and_the_lowest_accuracy():
     assert found.dip == pytest.approx(0.45)
 
 
+def test_the_shadow_has_a_gap_and_the_sentence_compares_it():
+    rows = [{"step": 5, "target": 0.9, "actual": 0.6, "val_accuracy": 0.5}]
+    found = analysis.outcome(rows, steps_per_epoch=5, before=0.95, pruned=False, observed=True)
+    assert found.gap == pytest.approx(0.3) and found.observed and not found.pruned
+    assert "0.300" in analysis.outcome_table({"not pruned": [found]})
+
+    def told(high, gap):
+        return said(high, made(), made(gap=gap, pruned=False, observed=True), made())
+
+    high = made(gap=0.2)
+    assert "Pruning adds to the shedding: 75% of the gap" in told(high, 0.05)
+    assert "no answer to pruning" in told(high, 0.19)
+    assert "to tell what pruning adds" in told([*high, *made(gap=0.04)], 0.05)
+    assert "shadow masks" not in said(high, made(), made(), made())
+
+
 def test_a_control_has_no_gap():
     rows = [{"step": 5, "target": 1.0, "actual": 0.9, "val_accuracy": 0.5}]
     found = analysis.outcome(rows, steps_per_epoch=5, before=0.95, pruned=False)

@@ -33,7 +33,8 @@ def describe(
     Args:
         high, low: The runs pruned with momentum 0.9 and with momentum 0: an outcome for each seed,
             in the same order of seeds.
-        control: The runs without pruning, with momentum 0.9.
+        control: The runs without pruning, with momentum 0.9. If they have shadow masks
+            (`Outcome.observed`), the gap is compared as well.
         fixed: The runs pruned with a fixed threshold, with momentum 0.9.
         matched: The runs with momentum 0 and ten times the learning rate. Default None: there are
             none.
@@ -44,6 +45,7 @@ def describe(
         *_below(high, low),
         _dip(high, low),
         _restart(high, control),
+        *([_shadow(high, control)] if all(o.observed for o in control) else []),
         _threshold(high, fixed),
         *([_rate(high, low, matched)] if matched else []),
         _final(high, low, control, tests),
@@ -110,6 +112,24 @@ def _restart(high: Sequence[Outcome], control: Sequence[Outcome]) -> str:
         f"That is {c / a:.0%} of the dip with pruning: this part is caused by the restart alone "
         "(high learning rate, momentum that starts at zero, outdated BatchNorm statistics)."
     )
+
+
+def _shadow(high: Sequence[Outcome], control: Sequence[Outcome]) -> str:
+    a, c = [o.gap for o in high], [o.gap for o in control]
+    text = (
+        f"Control: counted on shadow masks, while no weight is pruned, the gap is {mean_range(c)}. "
+    )
+    if max(a) < GAP:
+        return text + "Since there was no gap with pruning, that tells nothing."
+    if min(a) > max(c) and mean(a) - mean(c) >= GAP:
+        share = max(0.0, 1 - mean(c) / mean(a))
+        return text + f"Pruning adds to the shedding: {share:.0%} of the gap is not there."
+    if mean(c) > 0.8 * mean(a):
+        return text + (
+            f"That is {mean(c) / mean(a):.0%} of the gap with pruning: these weights cross the "
+            "threshold in ordinary training, and the gap is no answer to pruning."
+        )
+    return text + "The two are too close, or the seeds too far apart, to tell what pruning adds."
 
 
 def _threshold(high: Sequence[Outcome], fixed: Sequence[Outcome]) -> str:

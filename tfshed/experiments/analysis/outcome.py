@@ -15,8 +15,8 @@ class Outcome:
 
     Attributes:
         seed: The seed of the run.
-        pruned: False for a control without pruning, whose `actual` is the fraction of weights above
-            the threshold.
+        pruned: False for a control without pruning. Its `actual` is the fraction of weights above
+            the threshold, or what its shadow masks keep.
         target, actual: The keep-ratios at the end.
         gap, gap_epoch: The largest target minus actual keep-ratio, and its time in epochs.
         before: The accuracy before pruning.
@@ -24,6 +24,7 @@ class Outcome:
         final: The accuracy at the end.
         sparsity: The fraction of exact zeros in the kernels at the end.
         seconds: The duration of the run.
+        observed: Whether the keep-ratios are those of shadow masks.
     """
 
     seed: int
@@ -38,6 +39,7 @@ class Outcome:
     final: float
     sparsity: float
     seconds: float
+    observed: bool = False
 
     @property
     def dip(self) -> float:
@@ -55,6 +57,7 @@ def outcome(
     seed: int = 0,
     sparsity: float = 0.0,
     seconds: float = 0.0,
+    observed: bool = False,
 ) -> Outcome:
     """Computes the numbers of a run from the `history` of its `tfshed.KeepRatio`.
 
@@ -62,9 +65,10 @@ def outcome(
         history: Rows in the order of steps. At least one must have the metric.
         steps_per_epoch: The steps of an epoch, to convert times.
         before: The metric before the run.
-        pruned: False for a control, whose gap is 0, since nothing is removed. Default True.
+        pruned: False for a control, whose gap is 0, since nothing is removed, unless it is
+            observed. Default True.
         metric: The name of the column with the metric. Default "val_accuracy".
-        seed, sparsity, seconds: Attributes of the result.
+        seed, sparsity, seconds, observed: Attributes of the result.
 
     Raises:
         ValueError: There are no rows, or none with the metric.
@@ -91,14 +95,15 @@ def outcome(
         pruned=pruned,
         target=rows[-1]["target"],
         actual=rows[-1]["actual"],
-        gap=max(0.0, widest["target"] - widest["actual"]) if pruned else 0.0,
-        gap_epoch=widest["step"] / steps_per_epoch if pruned else 0.0,
+        gap=max(0.0, widest["target"] - widest["actual"]) if pruned or observed else 0.0,
+        gap_epoch=widest["step"] / steps_per_epoch if pruned or observed else 0.0,
         before=before,
         lowest=lowest[metric],
         lowest_epoch=lowest["step"] / steps_per_epoch,
         final=scored[-1][metric],
         sparsity=sparsity,
         seconds=seconds,
+        observed=observed,
     )
 
 
@@ -114,7 +119,7 @@ def outcome_table(runs: Mapping[str, Sequence[Outcome]]) -> str:
     head = ["arm", "target", "actual", "max gap", "at epoch", "lowest", "at epoch", "final"]
     rows = []
     for name, found in runs.items():
-        pruned = found[0].pruned
+        counted = found[0].pruned or found[0].observed
         row = [name]
         for field, places in (
             ("target", 3),
@@ -126,8 +131,8 @@ def outcome_table(runs: Mapping[str, Sequence[Outcome]]) -> str:
             ("final", 3),
             ("sparsity", 3),
         ):
-            # A control has no target and removes nothing, so it has no keep-ratios.
-            hidden = not pruned and field in ("target", "actual", "gap", "gap_epoch")
+            # A control without shadow masks has no target and removes nothing: no keep-ratios.
+            hidden = not counted and field in ("target", "actual", "gap", "gap_epoch")
             row.append("-" if hidden else mean_range([getattr(o, field) for o in found], places))
         rows.append([*row, f"{mean([o.seconds for o in found]):.0f} s"])
     head += ["zeros", "time"]
