@@ -59,6 +59,11 @@ def test_what_cannot_be_is_an_error():
     with pytest.raises(ValueError, match="expected a phase with learning rates"):
         check(config)
     config = recipe()
+    config.model.name, config.initial_weights, config.data.fraction = "lenet_300_100", "fresh", 0.3
+    config.prune.control = "matched_scale"
+    with pytest.raises(ValueError, match="config.prune.match_scale: expected a net with kernels"):
+        Run(Settings("prune", config, "never_made"))
+    config = recipe()
     config.prune.observe, config.prune.selective_decay = True, 1e-4
     with pytest.raises(ValueError, match="config.prune.observe: expected False with"):
         check(config)

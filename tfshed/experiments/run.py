@@ -161,8 +161,11 @@ class Run:
         with self.distribution.scope():
             self.metrics = from_recipe.metrics(self.data.classes)
             model = self._initial_net()
-            if self.prunes and phase.match_scale:
-                match_scale(model)
+            if self.prunes and phase.match_scale and not match_scale(model):
+                raise ValueError(
+                    "config.prune.match_scale: expected a net with kernels whose output goes "
+                    f"into a batch normalisation, received {model.name} with none"
+                )
             if phase.scale_penalty:
                 put_scale_penalty(model, phase.scale_penalty)
             if self.prunes:

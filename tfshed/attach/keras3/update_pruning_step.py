@@ -44,8 +44,10 @@ class UpdatePruningStep(keras.callbacks.Callback):
             since; then pruning begins anew: masks are made from the weights, the threshold is
             the first one. "continue" continues in any case and writes zeros where the masks
             removed weights. "again" begins anew in any case. In all three cases zeros that pruning
-            made stay zeros. The log of "tfshed" tells what was done. The schedule counts the
-            steps of the optimizer; compile the model again to begin with its first step.
+            made stay zeros. Shadow masks (`observe=True`) leave no zeros, so "auto" always
+            continues them, and "continue" writes none. The log of "tfshed" tells what was done. The
+            schedule counts the steps of the optimizer; compile the model again to begin with its
+            first step.
 
     Raises:
         ValueError: at the start of `fit`, if the model is not compiled, if nothing that it declares
