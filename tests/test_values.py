@@ -131,6 +131,7 @@ CONFIG = {
     "weight_decay": (None, or_none(kind(tfshed.SelectiveWeightDecay))),
     "collapse_guard": (0.2, fraction),
     "hold_zeros": (True, boolean),
+    "observe": (False, boolean),  # it does not go with hold_zeros
 }
 SELECTED = {
     "criterion": ("magnitude", criterion),
@@ -247,6 +248,15 @@ CALLS = {
             "tensorboard": (False, boolean),
             "schedule": (SCHEDULE, or_none(callable)),
             "control_threshold": (0.1, not_negative),
+        },
+    ),
+    "MaskSnapshots": (
+        tfshed.MaskSnapshots,
+        {
+            "directory": (None, or_none(text)),
+            "every_epochs": (2, whole(0)),
+            "every_updates": (1, whole(0)),
+            "weights": (True, boolean),
         },
     ),
 }
