@@ -16,7 +16,7 @@ from tfshed.attach.keras3.optimizer import pruning_optimizer
 from tfshed.attach.keras3.private import model_of, steps_begun
 from tfshed.attach.ownership import chain
 from tfshed.attach.types import Logs
-from tfshed.core.arguments import check_bool, check_int
+from tfshed.core.arguments import MOST_INT, check_bool, check_int
 from tfshed.core.backend import read, to_numpy
 from tfshed.core.granularity import Block
 from tfshed.observe.clock import Clock
@@ -86,8 +86,12 @@ class MaskSnapshots(keras.callbacks.Callback):
         weights: bool = False,
     ):
         super().__init__()
-        check_int("every_epochs", every_epochs, 0)
-        check_int("every_updates", every_updates, 0)
+        if directory is not None and (
+            not isinstance(directory, (str, os.PathLike)) or not os.fspath(directory)
+        ):
+            raise ValueError(f"directory: expected a path or None, received {directory!r}")
+        check_int("every_epochs", every_epochs, 0, MOST_INT)
+        check_int("every_updates", every_updates, 0, MOST_INT)
         if not every_epochs and not every_updates:
             raise ValueError("every_epochs, every_updates: expected one above 0, received both 0")
         self._weights = check_bool("weights", weights)
