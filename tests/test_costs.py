@@ -32,7 +32,7 @@ def test_the_search_in_millions_of_weights_takes_few_passes(share):
 def test_pruning_is_traced_once_in_a_fit(jit):
     if BACKEND == "torch":
         pytest.skip("PyTorch traces nothing")
-    model = tfshed.prune_low_magnitude(net(), schedule(), scope="global")
+    model = tfshed.prune_low_magnitude(net(), schedule(), scope="global", threshold=0.0)
     model.compile(keras.optimizers.SGD(0.01), "mse", jit_compile=jit)
     x, y = data(64)
     with mock.patch.object(engine, "update", wraps=engine.update) as traces:
