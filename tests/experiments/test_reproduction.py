@@ -155,7 +155,7 @@ def test_scales_that_are_planned_say_what_they_cost(tmp_path):
     said = []
     assert reproduce("imagenet", [1], tmp_path, GRIDS, print_fn=said.append) is None
     assert "GPU hours" in said[0] and arms.LINEAR in said[0] and not list(tmp_path.iterdir())
-    with pytest.raises(FileNotFoundError, match="cascade_imagenet.py is not there"):
+    with pytest.raises(FileNotFoundError, match="expected a file, or the name of a grid"):
         reproduce("imagenet", [1], tmp_path, GRIDS, planned=True)
     with pytest.raises(ValueError, match="Did you mean 'digits'"):
         reproduce("digit", [1], tmp_path, GRIDS)
