@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tfshed.core.extras import need
 from tfshed.experiments.analysis.blocks import relative_threshold
 from tfshed.experiments.analysis.kept_sets import chance_iou, iou
 from tfshed.experiments.reproduction.figures import Figure
@@ -30,12 +31,12 @@ def draw(figure: Figure, arms: Mapping[str, Arm], path: Path, title: str) -> Non
         path: Of the PNG file.
         title: The title of the picture.
     """
-    from matplotlib.figure import Figure as Canvas
+    new_canvas = need("matplotlib.figure", "The figures of the reproduction").Figure
 
     panels = ["accuracy", "rate", "keep"]
     panels += ["overlap"] if figure.overlaps else []
     panels += ["pmf"] if figure.blocks else []
-    canvas = Canvas(figsize=(7, 2.1 * len(panels) + 1), layout="constrained")
+    canvas = new_canvas(figsize=(7, 2.1 * len(panels) + 1), layout="constrained")
     heights = [1 if panel == "rate" else 2 for panel in panels]
     axes = dict(zip(panels, canvas.subplots(len(panels), 1, height_ratios=heights)))
     for i, name in enumerate([*figure.curves, *figure.controls]):
