@@ -23,7 +23,7 @@ from tfshed.experiments.retraining.fresh_weights import (
 )
 from tfshed.experiments.retraining.masks import Masks, masked, masks_of
 from tfshed.experiments.retraining.rounds import sparsity_of_round
-from tfshed.experiments.retraining.strategies import STRATEGIES, Strategy, budget_epochs
+from tfshed.experiments.retraining.strategies import STRATEGIES, Strategy, retraining_epochs
 from tfshed.export.report.flops import flops
 
 Weights = Sequence[np.ndarray]
@@ -127,7 +127,10 @@ def retrain(
         if sparsity is not None:
             prune(model, sparsity_of_round(sparsity, number, rounds))
         masks = masks_of(model)
-        count = _epochs(how, model, epochs, training_epochs, budget_most)
+        # A strategy that takes `epochs` has been given them: see `_check`.
+        count = retraining_epochs(
+            how, epochs or 0, training_epochs, budget_most, lambda: _multiply_adds(model)
+        )
         start = masked(_weights(how, model, masks, weights, seed + OTHER_SEED), masks)
         rate = learning_rates.find(how.rate)(
             learning_rates.RateSettings(
@@ -188,16 +191,9 @@ def _check(
         masked(weights, [np.ones(tuple(v.shape), bool) for v in model.weights])
 
 
-def _epochs(
-    how: Strategy, model: Any, epochs: int | None, training_epochs: int, most: float | None
-) -> int:
-    if how.epochs == "given":
-        assert epochs is not None
-        return epochs
-    if how.epochs == "training":
-        return training_epochs
+def _multiply_adds(model: Any) -> tuple[int, int]:
     found = flops(model)
-    return budget_epochs(training_epochs, found.macs, found.macs_left, most)
+    return found.macs, found.macs_left
 
 
 def _weights(

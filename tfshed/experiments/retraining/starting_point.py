@@ -28,7 +28,7 @@ from tfshed.experiments.retraining.masks import (
 )
 from tfshed.experiments.retraining.smaller_net import removed_filters, smaller
 from tfshed.experiments.retraining.sources import read_weights
-from tfshed.experiments.retraining.strategies import STRATEGIES, Strategy, budget_epochs
+from tfshed.experiments.retraining.strategies import STRATEGIES, Strategy, retraining_epochs
 from tfshed.observe.run_directory import SETTINGS
 
 Build = Callable[[int], Any]
@@ -75,8 +75,10 @@ def starting_point(config: Any, build: Build, seed: int) -> StartingPoint:
     if phase.filters and phase.sparsity:
         return _without_filters(config, strategy, model, trained, fresh, seed)
     masks = _masks(model, phase, start, trained, seed)
+    model.set_weights(masked(trained, masks))
+    found = tfshed.flops(model)
+    epochs = _epochs(config, strategy, found.macs, found.macs_left)
     model.set_weights(trained)
-    epochs = _epochs(config, strategy, model, masks)
     weights = _weights(config, strategy, model, masks, trained, fresh, epochs, seed)
     sizes = [0] * len(trained)
     for i in kernels_by_place(model):
@@ -99,7 +101,7 @@ def _without_filters(
     small = smaller(model, gone)
     size = sum(weight.size for weight in trained)
     left = small.count_params()
-    epochs = _epochs_for(config, strategy, dense, tfshed.flops(small).macs)
+    epochs = _epochs(config, strategy, dense, tfshed.flops(small).macs)
     none: Masks = [None] * len(trained)
     weights = _weights(config, strategy, model, none, trained, fresh, epochs, seed)
     if strategy.weights in ("fresh", "sparse_fresh") and config.start.weights in ("", "fresh"):
@@ -135,23 +137,11 @@ def _masks(model: Any, phase: Any, start: Any, trained: list[np.ndarray], seed: 
     return masks_of(model)
 
 
-def _epochs(config: Any, strategy: Strategy, model: Any, masks: Masks) -> int:
-    dense = tfshed.flops(model).macs
-    weights = model.get_weights()
-    model.set_weights(masked(weights, masks))
-    left = tfshed.flops(model).macs_left
-    model.set_weights(weights)
-    return _epochs_for(config, strategy, dense, left)
-
-
-def _epochs_for(config: Any, strategy: Strategy, dense: int, left: int) -> int:
-    """The epochs of retraining, where a dense net costs so many multiply-adds and this one less."""
-    if strategy.epochs == "given":
-        return int(config.retrain.epochs)
-    training = int(config.train.epochs)
-    if strategy.epochs == "training":
-        return training
-    return budget_epochs(training, dense, left, config.retrain.budget_most)
+def _epochs(config: Any, strategy: Strategy, dense: int, left: int) -> int:
+    """How many epochs to retrain a net with `left` of the `dense` multiply-adds."""
+    given, training = int(config.retrain.epochs), int(config.train.epochs)
+    most = config.retrain.budget_most
+    return retraining_epochs(strategy, given, training, most, lambda: (dense, left))
 
 
 def _weights(

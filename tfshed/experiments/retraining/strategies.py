@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Literal
 
 from tfshed.core.registry import Registry
@@ -52,6 +53,30 @@ for _name, _strategy in {
     "random_ticket": Strategy("random re-init", "fresh", "as_training", "training"),
 }.items():
     STRATEGIES.register(_name)(_strategy)
+
+
+def retraining_epochs(
+    strategy: Strategy,
+    given: int,
+    training_epochs: int,
+    most_times: float | None,
+    multiply_adds: Callable[[], tuple[int, int]],
+) -> int:
+    """How many epochs a strategy retrains.
+
+    Args:
+        strategy: One of `STRATEGIES`.
+        given: The epochs that were asked for, for the strategies that take them.
+        training_epochs: The epochs of training.
+        most_times: See `budget_epochs`.
+        multiply_adds: Gives the multiply-adds of the dense net and of the pruned one, for the
+            strategies that need them.
+    """
+    if strategy.epochs == "given":
+        return given
+    if strategy.epochs == "training":
+        return training_epochs
+    return budget_epochs(training_epochs, *multiply_adds(), most_times)
 
 
 def budget_epochs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import keras
@@ -148,9 +149,9 @@ def flops(model: keras.Model) -> Flops:
             continue
         seen.add(id(layer))
         own = kernels.get(id(layer), [])
-        size = sum(_size(v) for v in own)
+        size = sum(math.prod(v.shape) for v in own)
         left = sum(int((to_numpy(v) != 0).sum()) for v in own)
-        every = sum(_size(v) for v in weights)
+        every = sum(math.prod(v.shape) for v in weights)
         times = used.get(id(layer)) if own else 0
         rows.append(
             LayerFlops(
@@ -163,10 +164,3 @@ def flops(model: keras.Model) -> Flops:
             )
         )
     return Flops(model.name, rows)
-
-
-def _size(variable: Any) -> int:
-    count = 1
-    for length in variable.shape:
-        count *= int(length)
-    return count
