@@ -573,3 +573,26 @@ def test_large_scopes_are_guarded_by_a_sample():
         machine.step([after])
         np.testing.assert_array_equal(machine.masks[0], after == 1 if sheds else True)
         assert bool(machine.group.problems()) != sheds
+
+
+@pytest.mark.backend
+def test_a_large_kernel_is_judged_by_its_masks_and_by_smaller_kernels():
+    """A step that takes all kernels down sheds nothing; one that takes the large one down is the
+    last that sheds, until weights are back."""
+    rng = np.random.default_rng(0)
+    start = [np.ones((300, 200), "float32"), np.ones((100, 10), "float32")]
+    low = [np.full_like(w, 0.01) for w in start]
+    schedule = LinearDecay(0.5, end_step=1000, frequency=100)
+    machine = Machine(start, schedule=schedule, threshold=0.1)
+    machine.step(low)
+    assert all(m.all() for m in machine.masks) and machine.group.steps_held == 1
+
+    machine = Machine(start, schedule=schedule, threshold=0.1)
+    few = rng.random(start[0].shape) < 0.01  # the floor is 0.05
+    machine.step([np.where(few, 1.0, 0.01).astype("float32"), start[1]])
+    np.testing.assert_array_equal(machine.masks[0], few)
+    assert machine.masks[1].all() and machine.group.steps_held == 0
+    machine.step(low)
+    np.testing.assert_array_equal(machine.masks[0], few)
+    assert machine.masks[1].all() and machine.group.steps_held == 1
+    assert all((w != 0).any() for w in machine.weights)

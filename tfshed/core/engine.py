@@ -255,11 +255,17 @@ def guarded(
 ) -> tuple[Sequence[Any], Any, Any]:
     """The masks and thresholds for `shed` with which no scope is left with too few weights.
 
-    Where single weights are pruned and a scope has more than `GUARD_SAMPLE` of them, a sample at
-    equal distances tells how many would be left: in a compiled step a count of all of them, before
-    any of them is written, would run the optimizer's update twice. Nothing is shed if less than the
-    sample's part of the floor, or nothing of the sample, would be left. So a scope always keeps at
-    least what is left of its sample. In smaller scopes, and for blocks or filters, all are counted.
+    In scopes of at most `GUARD_SAMPLE` single weights, and for blocks and filters, all elements are
+    counted that would be left. A larger scope is judged by samples, at equal distances:
+
+    - of all its masks as they are before this step: nothing is shed if less than the floor is left;
+    - of what this step would leave of its smallest kernels, which have at most a sixteenth of its
+      weights (or else of its smallest kernel alone): nothing is shed if less than their part of the
+      floor, or nothing at all, would be left.
+
+    So one step may take a scope below its floor only where its smallest kernels hold out, and can
+    never empty it. Why not look at all new weights: a compiled step would have to write them to
+    memory before any of them is shed, which costs more than all the rest of shedding.
 
     Args:
         config: How to prune.
@@ -275,8 +281,9 @@ def guarded(
         thresholds means that what is shed is already removed from the masks; and bool (scopes,),
         True where shedding was held back.
     """
+    sizes = [int(np.prod(m.shape)) for m in masks]
     totals = np.zeros(max(scopes) + 1, np.int64)
-    np.add.at(totals, list(scopes), [int(np.prod(m.shape)) for m in masks])
+    np.add.at(totals, list(scopes), sizes)
     if any(tuple(m.shape) != tuple(w.shape) for m, w in zip(masks, weights)):
         kept = [
             _above(config, w, m, thresholds[s], ax)
@@ -284,19 +291,39 @@ def guarded(
         ]
         held = ops.logical_and(count(kept, scopes) < floors, thresholds > 0.0)
         return [ops.where(held[s], m, k) for m, k, s in zip(masks, kept, scopes)], None, held
-    size = max(GUARD_SAMPLE // len(totals), LEAST_GUARD_SAMPLE)
-    sampled, seen = [], np.zeros(len(totals), np.int64)
-    for weight, mask, s in zip(weights, masks, scopes):
+    most = max(GUARD_SAMPLE // len(totals), LEAST_GUARD_SAMPLE)
+    judged = _smallest(sizes, scopes, totals)
+    before, after = [], []
+    for weight, mask, s, also_after in zip(weights, masks, scopes, judged):
         # The distance is odd. An even one would miss whole columns of kernels whose width is a
         # power of two.
-        every = int(totals[s]) // size | 1 if totals[s] > size else 1
-        weight, mask = (ops.reshape(x, (-1,))[::every] for x in (weight, mask))
-        sampled.append(ops.logical_and(mask, bits(weight) >= bits(thresholds[s])))
-        seen[s] += int(mask.shape[0])
-    share = ops.convert_to_tensor((seen / totals).astype("float32"))
-    least = ops.maximum(ops.cast(ops.cast(floors, "float32") * share, "int32"), 1)
-    held = ops.logical_and(count(sampled, scopes) < least, thresholds > 0.0)
+        every = int(totals[s]) // most | 1 if totals[s] > most else 1
+        mask = ops.reshape(mask, (-1,))[::every]
+        before.append(mask)
+        if also_after:
+            keys = bits(ops.reshape(weight, (-1,))[::every])
+            after.append(ops.logical_and(mask, keys >= bits(thresholds[s])))
+    few = ops.zeros((len(totals),), "bool")
+    for sample, where in ((before, scopes), (after, [s for s, x in zip(scopes, judged) if x])):
+        seen = np.zeros(len(totals), np.int64)
+        np.add.at(seen, list(where), [int(x.shape[0]) for x in sample])
+        share = ops.convert_to_tensor((seen / totals).astype("float32"))
+        least = ops.maximum(ops.cast(ops.cast(floors, "float32") * share, "int32"), 1)
+        few = ops.logical_or(few, count(sample, where) < least)
+    held = ops.logical_and(few, thresholds > 0.0)
     return masks, ops.where(held, 0.0, thresholds), held
+
+
+def _smallest(sizes: Sequence[int], scopes: Sequence[int], totals: np.ndarray) -> list[bool]:
+    """Which kernels the collapse guard looks at after the step: see `guarded`."""
+    chosen, seen = [False] * len(sizes), np.zeros(len(totals), np.int64)
+    for i in sorted(range(len(sizes)), key=lambda i: sizes[i]):
+        s = scopes[i]
+        most = totals[s] if totals[s] <= GUARD_SAMPLE else totals[s] // 16
+        if not seen[s] or seen[s] + sizes[i] <= most:
+            chosen[i] = True
+            seen[s] += sizes[i]
+    return chosen
 
 
 def _above(config: PruningConfig, weight: Any, mask: Any, threshold: Any, ax: Axes) -> Any:
