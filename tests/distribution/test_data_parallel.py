@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from tests.nets import BACKEND
+from tests.distribution.jax_process import ONCE, printed_by
 
 
-@pytest.mark.skipif(
-    BACKEND != "tensorflow" or importlib.util.find_spec("jax") is None,
-    reason="once is enough, where JAX is",
-)
+@ONCE
 @pytest.mark.slow
 def test_two_devices_prune_as_one():
-    """In a process of its own: a JAX that runs cannot be given more devices."""
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.distribution.data_parallel"],
-        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(root)},
-        cwd=root,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = printed_by("tests.distribution.data_parallel")
     alone, both = found["alone"], found["both"]
     assert found["replicas"] == [1, 2]
     for a, b in zip(both["weights"], alone["weights"], strict=True):

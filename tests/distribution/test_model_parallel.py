@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from tests.nets import BACKEND
+from tests.distribution.jax_process import ONCE, printed_by
 
-pytestmark = [
-    pytest.mark.skipif(
-        BACKEND != "tensorflow" or importlib.util.find_spec("jax") is None,
-        reason="once is enough, where JAX is",
-    ),
-    pytest.mark.slow,
-]
+pytestmark = [ONCE, pytest.mark.slow]
 # What one of four devices holds, where 8 x 16 and 16 x 8 are spread along their last axis.
 KERNELS = [[8, 4], [16, 2]]
 MASKS = {
@@ -34,18 +21,7 @@ MASKS = {
 
 @pytest.fixture(scope="module")
 def found():
-    """In a process of its own: a JAX that runs cannot be given more devices."""
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.distribution.model_parallel"],
-        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(root)},
-        cwd=root,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return printed_by("tests.distribution.model_parallel")
 
 
 @pytest.mark.parametrize("name", MASKS)

@@ -21,49 +21,24 @@ TOKENS = np.arange(4 * 6).reshape(4, 6) % 30
 LABELS = np.array([0, 1, 0, 1])
 
 
+SIZES = {"vocabulary_size": 30, "num_layers": 1, "hidden_dim": 8, "intermediate_dim": 16}
+HEADS = {"num_query_heads": 2, "num_key_value_heads": 1}
+
+
 def bert():
-    return keras_hub.models.BertBackbone(
-        vocabulary_size=30,
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=8,
-        intermediate_dim=16,
-        max_sequence_length=8,
-    )
+    return keras_hub.models.BertBackbone(**SIZES, num_heads=2, max_sequence_length=8)
 
 
 def gpt2():
-    return keras_hub.models.GPT2Backbone(
-        vocabulary_size=30,
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=8,
-        intermediate_dim=16,
-        max_sequence_length=8,
-    )
+    return keras_hub.models.GPT2Backbone(**SIZES, num_heads=2, max_sequence_length=8)
 
 
 def llama():
-    return keras_hub.models.LlamaBackbone(
-        vocabulary_size=30,
-        num_layers=1,
-        num_query_heads=2,
-        num_key_value_heads=1,
-        hidden_dim=8,
-        intermediate_dim=16,
-    )
+    return keras_hub.models.LlamaBackbone(**SIZES, **HEADS)
 
 
 def gemma():
-    return keras_hub.models.GemmaBackbone(
-        vocabulary_size=30,
-        num_layers=1,
-        num_query_heads=2,
-        num_key_value_heads=1,
-        hidden_dim=8,
-        intermediate_dim=16,
-        head_dim=4,
-    )
+    return keras_hub.models.GemmaBackbone(**SIZES, **HEADS, head_dim=4)
 
 
 def batch(backbone):

@@ -23,7 +23,7 @@ from tfshed.attach.keras3.around_step import (
     prune_averages,
     seen_by_criterion,
 )
-from tfshed.attach.keras3.checks import check_name, check_to_prune, checked_optimizer
+from tfshed.attach.keras3.checks import check_name, check_to_prune
 from tfshed.attach.keras3.find_groups import find_groups
 from tfshed.attach.keras3.optimizer_around import OptimizerAround
 from tfshed.attach.keras3.redirect import redirect, restore
@@ -115,7 +115,7 @@ class PruningOptimizer(OptimizerAround):
         saved = kwargs.pop("groups", None)
         if kwargs:
             raise TypeError(f"PruningOptimizer got unknown arguments {sorted(kwargs)}")
-        super().__init__(checked_optimizer(inner_optimizer), name)
+        super().__init__(inner_optimizer, name)
         if isinstance(self.inner_optimizer, PruningOptimizer):
             raise ValueError(
                 "inner_optimizer: expected one that does not prune, received a PruningOptimizer"

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from tfshed.attach.keras3 import private
+from tfshed.attach.keras3.checks import checked_optimizer
 from tfshed.core.backend import to_numpy
 
 
@@ -21,11 +22,13 @@ class OptimizerAround(keras.optimizers.Optimizer):
         name: of this optimizer; default: that of its class.
 
     Raises:
-        ValueError: a `LossScaleOptimizer`, which has to stand outside.
+        TypeError: `inner_optimizer` is no optimizer and no name of one.
+        ValueError: Keras knows no such optimizer, or it is a `LossScaleOptimizer`, which has to
+            stand outside.
     """
 
     def __init__(self, inner_optimizer: keras.optimizers.Optimizer | str, name: str | None = None):
-        inner = keras.optimizers.get(inner_optimizer)
+        inner = checked_optimizer(inner_optimizer)
         if isinstance(inner, keras.optimizers.LossScaleOptimizer):
             raise ValueError(
                 "inner_optimizer: expected an optimizer without loss scaling, received a "

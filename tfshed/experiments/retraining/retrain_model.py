@@ -10,10 +10,10 @@ import numpy as np
 from keras.optimizers.schedules import LearningRateSchedule
 
 from tfshed import learning_rates
+from tfshed.attach.keras3.declarations import check_stripped
 from tfshed.attach.keras3.keep_zeros import KeepZeros
 from tfshed.attach.keras3.optimizer import pruning_optimizer
 from tfshed.attach.keras3.sparsify import sparsify as sparsify_model
-from tfshed.attach.keras3.wrapper import PruneLowMagnitude
 from tfshed.attach.types import Array
 from tfshed.core.arguments import check_int
 from tfshed.experiments.retraining.fresh_weights import (
@@ -164,8 +164,8 @@ def _check(
 ) -> None:
     if getattr(model, "optimizer", None) is None:
         raise ValueError(f"model: expected a compiled model, received {model.name}: compile it")
-    wrapped = any(isinstance(layer, PruneLowMagnitude) for layer in model.layers)
-    if wrapped or pruning_optimizer(model.optimizer) is not None:
+    check_stripped(model, "retrain")
+    if pruning_optimizer(model.optimizer) is not None:
         raise ValueError(
             f"model: expected a plain model, received {model.name}, which is being pruned. Call "
             "tfshed.strip_pruning(model) and compile the result."
