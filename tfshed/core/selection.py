@@ -68,12 +68,14 @@ def largest(keys: Any) -> Any:
     """The largest of int32 keys >= -1: int32 scalar."""
     if keras.backend.backend() != "tensorflow":
         return ops.max(keys)
-    head, rest = _lanes(keys)
-    if not head.shape[1]:  # fewer than LANES keys: the maximum over no columns is an error
-        return ops.max(rest)
-    # Subtracting 1 and adding it again also keeps XLA from merging the two maxima.
-    columns = ops.max(head, axis=0) - 1
-    return ops.max(ops.concatenate([columns, rest - 1])) + 1
+    # On CPUs the XLA in TensorFlow takes the maximum of what it computes on the way one element at
+    # a time, but that of two tensors a vector at a time: so the eighths are brought together first.
+    flat = ops.reshape(keys, (-1,))
+    eighth = int(flat.shape[0]) // 8
+    parts = [flat[i * eighth : (i + 1) * eighth] for i in range(8)] if eighth else []
+    while len(parts) > 1:
+        parts = [ops.maximum(a, b) for a, b in zip(parts[::2], parts[1::2])]
+    return ops.max(ops.concatenate([*parts, flat[8 * eighth :]]))
 
 
 def _sample(keys: Sequence[Any], scopes: Sequence[int]) -> tuple[Any, Any]:
