@@ -1,7 +1,8 @@
 """scripts/quickstart.py, on a net too small to show anything: what it writes, and going on.
 
-The script runs in this process and without XLA, which takes most of half a minute to compile five
-nets. The slow test goes on with its folder as users do: in a process of its own, with XLA.
+The script runs in this process, which saves a start of TensorFlow, and without XLA, which would
+compile five nets. The slow test goes on with its folder as users do: in a process of its own, and
+with XLA.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def get_grid():
     config.train.epochs, config.retrain.epochs = 3, 2
     config.train.learning_rate.rates = (0.1, 0.01)
     config.train.learning_rate.milestones = (2.0,)
-    # XLA would compile eight nets, which takes longer than training them.
+    # XLA would compile eight nets.
     for phase in (config.train, config.prune, config.retrain):
         phase.jit_compile = "false"
     rows = strategies(("rewind_weights",))
