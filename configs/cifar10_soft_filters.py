@@ -10,9 +10,7 @@ the second command:
         --workdir=runs/soft_scratch --config.initial_weights=runs/soft
 
 Time: not known, since we have not run this.
-Expected (He et al. 2018, table 1, CIFAR-10, accuracy in %): ResNet-56 with 40 % of the filters
-pruned 92.26 from scratch; ResNet-20 with 30 % 90.83. Liu et al. 2019 find training the smaller net
-anew as good.
+Expected: table 1 of the paper. Liu et al. 2019 find training the smaller net anew as good.
 Source: He et al. 2018 (arXiv 1808.06866); the settings: Liu et al. 2019 (arXiv 1810.05270) and
 their code: a learning rate of 0.01 in the first epoch, then 0.1, a fifth of it from epochs 60, 120
 and 160 on; batches of 128, a weight decay of 5e-4.

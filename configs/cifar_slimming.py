@@ -18,8 +18,7 @@ net `densenet_bc40` stands in here, which loses filters of the first convolution
 papers select channels behind every BatchNorm with a layer of their own.
 
 Time: not known, since we have not run this.
-Expected (Liu et al. 2017, table 1, CIFAR-10, error in %): VGG-19 6.34 before, 6.20 with 70 % of the
-channels taken out; ResNet-164 5.42, 5.08 with 40 %. Those of the other nets differ from ours.
+Expected: table 1 of the paper; the nets other than VGG-19 differ from ours.
 Source: Liu et al. 2017 (arXiv 1708.06519); the settings: Liu et al. 2019 (arXiv 1810.05270).
 """
 
