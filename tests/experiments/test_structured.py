@@ -53,7 +53,7 @@ def presets():
         yield name if name in PUBLISHED else pytest.param(name, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("name", list(presets()))
 def test_presets_cut_as_much_as_published(name):
     found = preset(name)
     net = network(found.network)
