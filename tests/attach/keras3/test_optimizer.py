@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -465,3 +467,25 @@ def test_the_chain_of_optimizers_is_found():
     inner = tfshed.PruningOptimizer("sgd", [one_kernel(v)])
     assert pruning_optimizer(keras.optimizers.LossScaleOptimizer(inner)) is inner
     assert pruning_optimizer(keras.optimizers.SGD()) is None and pruning_optimizer(None) is None
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("guard", [0.0, 0.1])
+def test_ftrl_does_not_empty_a_net(guard):
+    """Ftrl makes all weights anew from gradients, so nearly all are small after its first step."""
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Dense(100, activation="relu"), keras.layers.Dense(4)]
+    net = keras.Sequential([keras.Input((64,)), *layers])
+    schedule = tfshed.ExponentialDecay(0.5, 20, end_step=200, frequency=100)
+    model = tfshed.prune_low_magnitude(net, schedule, threshold=0.01, collapse_guard=guard)
+    model.compile(keras.optimizers.Ftrl(0.001), "mse")
+    x = np.random.default_rng(0).normal(size=(64, 64)).astype("float32")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        callbacks = [tfshed.UpdatePruningStep()]
+        model.fit(x, x[:, :4], batch_size=32, epochs=2, verbose=0, callbacks=callbacks)
+    left = [int(np.count_nonzero(ops.convert_to_numpy(layer.kernel))) for layer in layers]
+    told = "(collapse_guard=0.1)" if guard else "the net has shed itself below"
+    assert any(told in str(each.message) for each in caught)
+    # The floor is 340: a tenth of the final half of 6,800 weights.
+    assert left == [6400, 400] if guard else sum(left) < 340
