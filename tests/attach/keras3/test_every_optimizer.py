@@ -64,8 +64,10 @@ def make(kind, way, pruning):
     optimizer = getattr(keras.optimizers, kind)(rate, **WAYS[way])
     if pruning:
         model = tfshed.prune_low_magnitude(model, NEVER, threshold=0.0)
-    elif kind == "Nadam" and way == "mixed":
-        # Inside of loss scaling plain Keras loses a variable of Nadam's, unless it is built before.
+    elif (kind, way) == ("Nadam", "mixed") or kind == "ScheduleFreeAdamW":
+        # Inside of loss scaling plain Keras loses a variable of Nadam's, unless it is built before;
+        # and built inside of TensorFlow's first step, its ScheduleFreeAdamW begins with zeros
+        # instead of the weights.
         optimizer.build(model.trainable_variables)
     model.compile(optimizer, keras.losses.MeanSquaredError(), jit_compile=BACKEND == "jax")
     return model
